@@ -1,0 +1,1 @@
+"""Reactors: what turns the interfaces of `portable` into sockets."""

@@ -1,0 +1,1 @@
+"""The core: interfaces, Deferred, timers, framing, services, .tap files and the commands."""

@@ -1,0 +1,1 @@
+"""Servers built on the wire protocols, one module or package for each kind."""

@@ -1,0 +1,456 @@
+"""Endpoint strings: where to listen, and where to connect to, as a person writes it in one word.
+
+Listening:
+
+    tcp:PORT[:interface=IP][:backlog=N][:reuse_port=1]
+    tls:PORT:certificate=FILE:privkey=FILE[:clientca=FILE] and the options of tcp
+    unix:PATH[:mode=660][:backlog=N]
+    systemd:NAME
+
+Connecting:
+
+    tcp:HOST:PORT[:timeout=SECONDS]
+    tls:HOST:PORT[:ca=FILE][:certificate=FILE:privkey=FILE][:timeout=SECONDS]
+    unix:PATH[:timeout=SECONDS]
+
+A colon inside a field is written `\\:` and a backslash `\\\\`, or the field (or the value after `=`) stands in
+square brackets, as IPv6 addresses do: `tcp:80:interface=[::1]`. `str(endpoint)` gives the shortest string
+that means the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import typing
+
+from portable.errors import ConfigurationError
+from portable.transport import Address
+
+if typing.TYPE_CHECKING:
+    from portable.deferred import Deferred
+    from portable.protocol import StreamProtocol
+    from portable.reactor import Reactor
+
+__all__ = [
+    "BACKLOG",
+    "CONNECT_TIMEOUT",
+    "SystemdEndpoint",
+    "TCPClientEndpoint",
+    "TCPEndpoint",
+    "TLSClientEndpoint",
+    "TLSEndpoint",
+    "UnixClientEndpoint",
+    "UnixEndpoint",
+    "escape",
+    "parse_client_endpoint",
+    "parse_endpoint",
+]
+
+# Connections that may wait in the system's queue; as `Streams.listen`.
+BACKLOG = 1024
+# Seconds; as `Streams.connect`.
+CONNECT_TIMEOUT = 30.0
+# The largest backlog that every system takes without cutting it off in silence.
+MAX_BACKLOG = 65535
+
+_COLONS = "write a value that has colons in brackets: [::1]"
+
+P = typing.TypeVar("P", bound="StreamProtocol")
+
+# --- Where to listen --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class TCPEndpoint:
+    """Listen on a TCP port.
+
+    Attributes:
+        port: 0 takes any free one.
+        interface: a literal IP address, "localhost", or "" for every address of this machine.
+        backlog: connections that may wait in the system's queue.
+        reuse_port: let other processes bind the same port (SO_REUSEPORT).
+    """
+
+    port: int
+    interface: str = ""
+    backlog: int = BACKLOG
+    reuse_port: bool = False
+
+    def __str__(self) -> str:
+        return "".join([f"tcp:{self.port}", *_socket_options(self)])
+
+
+@dataclasses.dataclass(frozen=True)
+class TLSEndpoint:
+    """Listen on a TCP port and speak TLS from the first byte. As `TCPEndpoint`, and:
+
+    Attributes:
+        certificate: PEM file with the certificate and its chain.
+        privkey: PEM file with its private key; "" if that is in `certificate` too.
+        clientca: PEM file of those who may sign the clients' certificates, which are then required; "" asks
+            for none.
+    """
+
+    port: int
+    certificate: str
+    privkey: str = ""
+    clientca: str = ""
+    interface: str = ""
+    backlog: int = BACKLOG
+    reuse_port: bool = False
+
+    def __str__(self) -> str:
+        words = [f"tls:{self.port}", f":certificate={escape(self.certificate)}"]
+        if self.privkey:
+            words.append(f":privkey={escape(self.privkey)}")
+        if self.clientca:
+            words.append(f":clientca={escape(self.clientca)}")
+        return "".join([*words, *_socket_options(self)])
+
+
+@dataclasses.dataclass(frozen=True)
+class UnixEndpoint:
+    """Listen on a Unix socket.
+
+    Attributes:
+        path: of the socket's file.
+        mode: its permissions, such as 0o660; None leaves them to the umask.
+        backlog: connections that may wait in the system's queue.
+    """
+
+    path: str
+    mode: int | None = None
+    backlog: int = BACKLOG
+
+    def __str__(self) -> str:
+        words = [f"unix:{escape(self.path)}"]
+        if self.mode is not None:
+            words.append(f":mode={self.mode:o}")
+        if self.backlog != BACKLOG:
+            words.append(f":backlog={self.backlog}")
+        return "".join(words)
+
+
+@dataclasses.dataclass(frozen=True)
+class SystemdEndpoint:
+    """Listen on the sockets that systemd opened for us (sd_listen_fds).
+
+    Attributes:
+        name: the FileDescriptorName= of the socket unit; or the number of the socket, counted from 0.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"systemd:{escape(self.name)}"
+
+
+# --- Where to connect -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class TCPClientEndpoint:
+    """Connect to a TCP port. `timeout` is in seconds, for everything, name resolution included."""
+
+    host: str
+    port: int
+    timeout: float = CONNECT_TIMEOUT
+
+    def __str__(self) -> str:
+        return "".join([f"tcp:{_host(self.host)}:{self.port}", *_timeout_option(self.timeout)])
+
+    def connect(self, reactor: Reactor, factory: typing.Callable[[], P]) -> Deferred[P]:
+        """Open a connection: see `Streams.connect`."""
+        return reactor.connect(factory, self.host, self.port, timeout=self.timeout)
+
+
+@dataclasses.dataclass(frozen=True)
+class TLSClientEndpoint:
+    """Connect to a TCP port and speak TLS from the first byte. The server's certificate must be for `host`.
+
+    Attributes:
+        ca: PEM file of those whose signature we trust; "" means the system's.
+        certificate: PEM file with our own certificate and its chain; "" shows none.
+        privkey: PEM file with its private key; "" if that is in `certificate` too.
+        timeout: seconds for everything, from name resolution to the end of the handshake.
+    """
+
+    host: str
+    port: int
+    ca: str = ""
+    certificate: str = ""
+    privkey: str = ""
+    timeout: float = CONNECT_TIMEOUT
+
+    def __str__(self) -> str:
+        words = [f"tls:{_host(self.host)}:{self.port}"]
+        for key, value in (("ca", self.ca), ("certificate", self.certificate), ("privkey", self.privkey)):
+            if value:
+                words.append(f":{key}={escape(value)}")
+        return "".join([*words, *_timeout_option(self.timeout)])
+
+    def connect(self, reactor: Reactor, factory: typing.Callable[[], P]) -> Deferred[P]:
+        """Open a connection. The Deferred fires when the handshake is done.
+
+        Fails with a ConnectError, or with a TLSError if TLS could not be agreed on.
+        """
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class UnixClientEndpoint:
+    """Connect to a Unix socket. `timeout` is in seconds."""
+
+    path: str
+    timeout: float = CONNECT_TIMEOUT
+
+    def __str__(self) -> str:
+        return "".join([f"unix:{escape(self.path)}", *_timeout_option(self.timeout)])
+
+    def connect(self, reactor: Reactor, factory: typing.Callable[[], P]) -> Deferred[P]:
+        """Open a connection: see `UnixSockets.connect_unix`."""
+        return reactor.connect_unix(factory, self.path, timeout=self.timeout)
+
+
+if typing.TYPE_CHECKING:
+    Endpoint = TCPEndpoint | TLSEndpoint | UnixEndpoint | SystemdEndpoint
+    ClientEndpoint = TCPClientEndpoint | TLSClientEndpoint | UnixClientEndpoint
+
+# --- From text --------------------------------------------------------------------------------------------
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Return where to listen.
+
+    Raises:
+        ConfigurationError: `text` is not an endpoint string; the message says what, where and what would be.
+    """
+    fields = _Fields(text)
+    kind = fields.take("a kind: tcp, tls, unix or systemd")
+    endpoint: Endpoint
+    if kind == "tcp":
+        port = fields.port()
+        endpoint = TCPEndpoint(port, fields.interface(), fields.backlog(), fields.flag("reuse_port"))
+    elif kind == "tls":
+        port = fields.port()
+        certificate = fields.option("certificate")
+        if not certificate:
+            raise fields.error("tls needs a certificate: add :certificate=FILE")
+        privkey, clientca = fields.option("privkey"), fields.option("clientca")
+        endpoint = TLSEndpoint(
+            port,
+            certificate,
+            privkey,
+            clientca,
+            fields.interface(),
+            fields.backlog(),
+            fields.flag("reuse_port"),
+        )
+    elif kind == "unix":
+        endpoint = UnixEndpoint(fields.path(), fields.mode(), fields.backlog())
+    elif kind == "systemd":
+        endpoint = SystemdEndpoint(fields.take("the name of a socket"))
+    elif _is_number(kind):
+        raise fields.error(f"a kind of endpoint must come first: write tcp:{text}")
+    else:
+        raise fields.error(f"{kind!r} is no kind of endpoint; use tcp, tls, unix or systemd")
+    fields.finish()
+    return endpoint
+
+
+def parse_client_endpoint(text: str) -> ClientEndpoint:
+    """Return where to connect to.
+
+    Raises:
+        ConfigurationError: as `parse_endpoint`.
+    """
+    fields = _Fields(text)
+    kind = fields.take("a kind: tcp, tls or unix")
+    endpoint: ClientEndpoint
+    if kind == "tcp":
+        host = fields.take("a host")
+        endpoint = TCPClientEndpoint(host, fields.port(lowest=1), fields.timeout())
+    elif kind == "tls":
+        host = fields.take("a host")
+        port = fields.port(lowest=1)
+        ca, certificate, privkey = fields.option("ca"), fields.option("certificate"), fields.option("privkey")
+        if privkey and not certificate:
+            raise fields.error("privkey without a certificate: add :certificate=FILE")
+        endpoint = TLSClientEndpoint(host, port, ca, certificate, privkey, fields.timeout())
+    elif kind == "unix":
+        endpoint = UnixClientEndpoint(fields.path(), fields.timeout())
+    else:
+        raise fields.error(f"{kind!r} is no kind of endpoint to connect to; use tcp, tls or unix")
+    fields.finish()
+    return endpoint
+
+
+class _Fields:
+    """The fields of one endpoint string: some by position, the rest `key=value`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._fields = _split(text)
+        self._options: dict[str, str] | None = None
+
+    def error(self, message: str) -> ConfigurationError:
+        return ConfigurationError(message, f"endpoint {self._text!r}")
+
+    def take(self, what: str) -> str:
+        """Return the next field by position, never empty."""
+        value = _unescape(self._fields.pop(0)) if self._fields else ""
+        if not value:
+            raise self.error(f"{what} is missing")
+        return value
+
+    def option(self, key: str) -> str:
+        """Return the value of an option, "" if it is not there. The fields by position were all taken."""
+        if self._options is None:
+            self._options = self._read_options()
+        return self._options.pop(key, "")
+
+    def _read_options(self) -> dict[str, str]:
+        options: dict[str, str] = {}
+        for field in self._fields:
+            key, equals, value = field.partition("=")
+            if not equals or not key:
+                raise self.error(f"{field!r} is not of the form key=value; {_COLONS}")
+            if key in options:
+                raise self.error(f"option {key!r} is given twice")
+            if not value:
+                raise self.error(f"option {key!r} has no value; {_COLONS}")
+            options[key] = _unescape(value)
+        self._fields = []
+        return options
+
+    def finish(self) -> None:
+        """Refuse whatever nobody has asked for."""
+        self.option("")
+        if self._options:
+            raise self.error(f"unknown option {sorted(self._options)[0]!r}")
+
+    def number(self, text: str, what: str, lowest: int, highest: int) -> int:
+        if not _is_number(text) or len(text) > 9 or not lowest <= int(text) <= highest:
+            raise self.error(f"{what} must be a number from {lowest} to {highest}, not {text!r}")
+        return int(text)
+
+    def port(self, lowest: int = 0) -> int:
+        return self.number(self.take("a port"), "the port", lowest, 65535)
+
+    def backlog(self) -> int:
+        text = self.option("backlog")
+        return self.number(text, "backlog", 1, MAX_BACKLOG) if text else BACKLOG
+
+    def flag(self, key: str) -> bool:
+        text = self.option(key)
+        if text not in {"", "0", "1"}:
+            raise self.error(f"{key} must be 0 or 1, not {text!r}")
+        return text == "1"
+
+    def path(self) -> str:
+        path = self.take("a path")
+        if "\0" in path:
+            raise self.error("a path cannot hold a NUL character")
+        return path
+
+    def mode(self) -> int | None:
+        text = self.option("mode")
+        if not text:
+            return None
+        if len(text) > 4 or any(digit not in "01234567" for digit in text) or int(text, 8) > 0o777:
+            raise self.error(f"mode must be octal permissions such as 660, not {text!r}")
+        return int(text, 8)
+
+    def interface(self) -> str:
+        text = self.option("interface")
+        if text in {"", "localhost"}:
+            return text
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise self.error(
+                f"interface must be an IP address of this machine, or localhost, not {text!r}"
+            ) from None
+        return text
+
+    def timeout(self) -> float:
+        text = self.option("timeout")
+        if not text:
+            return CONNECT_TIMEOUT
+        whole, _, part = text.partition(".")
+        if len(text) > 9 or not _is_number(whole) or (part and not _is_number(part)) or float(text) <= 0:
+            raise self.error(f"timeout must be a number of seconds above 0, not {text!r}")
+        return float(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _split(text: str) -> list[str]:
+    """Cut at the colons that are neither escaped nor inside a bracket; escapes stay in."""
+    fields: list[str] = []
+    start = 0
+    at = 0
+    may_open = True
+    while at < len(text):
+        character = text[at]
+        if character == "\\":
+            at += 1
+            may_open = False
+        elif character == ":":
+            fields.append(text[start:at])
+            start = at + 1
+            may_open = True
+        elif character == "[" and may_open and (end := text.find("]", at)) >= 0:
+            at = end
+            may_open = False
+        else:
+            may_open = character == "=" and "=" not in text[start:at]
+        at += 1
+    fields.append(text[start:])
+    return fields
+
+
+def _unescape(field: str) -> str:
+    """Return what a field, or the value of an option, means."""
+    if field[:1] == "[" and field[-1:] == "]" and len(field) > 1 and "]" not in field[:-1]:
+        return field[1:-1]
+    if "\\" not in field:
+        return field
+    characters: list[str] = []
+    escaped = False
+    for character in field:
+        if character == "\\" and not escaped:
+            escaped = True
+        else:
+            characters.append(character)
+            escaped = False
+    if escaped:
+        characters.append("\\")
+    return "".join(characters)
+
+
+def escape(value: str) -> str:
+    """Return `value` as it must stand in an endpoint string, as a field or after `=`."""
+    return value.replace("\\", "\\\\").replace(":", "\\:").replace("[", "\\[")
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host and "]" not in host else escape(host)
+
+
+def _socket_options(endpoint: TCPEndpoint | TLSEndpoint) -> list[str]:
+    words: list[str] = []
+    if endpoint.interface:
+        words.append(f":interface={_host(endpoint.interface)}")
+    if endpoint.backlog != BACKLOG:
+        words.append(f":backlog={endpoint.backlog}")
+    if endpoint.reuse_port:
+        words.append(":reuse_port=1")
+    return words
+
+
+def _timeout_option(timeout: float) -> list[str]:
+    return [f":timeout={timeout:.9g}"] if timeout != CONNECT_TIMEOUT else []

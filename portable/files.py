@@ -135,10 +135,12 @@ class OpenFile:
         """Return `count` bytes from `offset`, fewer only where the file ends. For small counts on the loop.
 
         Raises:
-            FileError: the disk failed, or this is a folder (EISDIR).
+            FileError: the disk failed, this is a folder (EISDIR), or it was closed (EBADF).
         """
         if self.file is None:
             raise _refusal(self._path, "EISDIR")
+        if self.file.closed:
+            raise _refusal(self._path, "EBADF")
         try:
             self.file.seek(offset)
             parts: list[bytes] = []
@@ -230,8 +232,8 @@ def open_beneath(root: str | OpenFile, segments: Sequence[str], *, follow_links:
             (".." in it never climbs above). Otherwise, and all others: ELOOP.
 
     Raises:
-        FileError: ENOENT (also for names that cannot exist: "..", "a/b", names with NUL), ENOTDIR, EACCES, ELOOP (a
-            link that is not followed), EINVAL (neither file nor folder), EMFILE, ENAMETOOLONG...
+        FileError: ENOENT (also for names that cannot exist: "..", "a/b", names with NUL), ENOTDIR, EACCES,
+            ELOOP (a link that is not followed), EINVAL (neither file nor folder), EMFILE, ENAMETOOLONG...
     """
     shown = "/".join(segments) or (root if isinstance(root, str) else ".")
     for segment in segments:

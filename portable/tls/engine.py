@@ -1,0 +1,159 @@
+"""One end of one TLS connection, as bytes in and bytes out. Knows no transport, clock or file."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import typing
+
+from portable.errors import CertificateError, TLSError
+
+if typing.TYPE_CHECKING:
+    from portable.tls.options import TLSOptions
+
+__all__ = ["MAX_HANDSHAKE", "READ_SIZE", "Engine", "tls_error"]
+
+# Bytes. What a peer may send before the handshake is done. Chains of certificates stay below 20 KB,
+# post-quantum ones too.
+MAX_HANDSHAKE = 64 * 1024
+# Bytes that one `next_data` gives at most: what transports read at once.
+READ_SIZE = 256 * 1024
+# RFC 8446 5.1: no record has more plain text.
+RECORD_SIZE = 16 * 1024
+
+_ALERT = re.compile("(?:TLSV1|TLSV13|SSLV3)_ALERT_(.+)")
+_ABOUT_CERTIFICATES = ("CERTIFICATE", "UNKNOWN_CA")
+# OpenSSL's names for what people run into.
+_REASONS = {
+    "HTTP_REQUEST": "the peer speaks plain HTTP, not TLS",
+    "HTTPS_PROXY_REQUEST": "the peer speaks plain HTTP, not TLS",
+    "WRONG_VERSION_NUMBER": "the peer does not speak TLS",
+    "UNKNOWN_PROTOCOL": "the peer does not speak TLS",
+    "PACKET_LENGTH_TOO_LONG": "the peer does not speak TLS",
+    "BAD_RECORD_TYPE": "the peer does not speak TLS",
+    "UNEXPECTED_MESSAGE": "the peer does not speak TLS, or not as it should",
+    "UNSUPPORTED_PROTOCOL": "the peer speaks no version of TLS that we accept",
+    "VERSION_TOO_LOW": "the peer speaks no version of TLS that we accept",
+    "NO_SHARED_CIPHER": "the peer and we have no cipher suite in common",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer sent no certificate",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record was changed on its way",
+}
+
+
+def tls_error(exc: ssl.SSLError) -> TLSError:
+    """Return the framework's error for `exc`, with a message that a person can act on."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return CertificateError(f"the peer's certificate was refused: {exc.verify_message}")
+    reason = exc.reason or ""
+    alert = _ALERT.fullmatch(reason)
+    if alert is not None:
+        name = alert.group(1).lower().replace("_", " ")
+        if any(word in reason for word in _ABOUT_CERTIFICATES):
+            return CertificateError(f"the peer refused our certificate, or the lack of one: {name}")
+        return TLSError(f"the peer broke off with the TLS alert {name!r}")
+    message = _REASONS.get(reason) or f"TLS failed: {reason.lower().replace('_', ' ') or exc}"
+    if "PEER_DID_NOT_RETURN" in reason:
+        return CertificateError(message)
+    return TLSError(message)
+
+
+class Engine:
+    """Turns what the peer sends into plain bytes, and plain bytes into what to send to it.
+
+    Feed `receive_data`; call `handshake` until it says True, then `next_data`. After every call send
+    `data_to_send`, after one that raised as well: it may hold the alert that tells the peer why.
+
+    Attributes:
+        closed: whether the peer has said that it will send no more (close_notify, RFC 8446 6.1).
+        tls: the SSLObject, for asking what was agreed on.
+        server_name: the host name the client asked for, or None.
+    """
+
+    def __init__(self, options: TLSOptions) -> None:
+        self.closed = False
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.tls = options.wrap(self._incoming, self._outgoing)
+        self._error: TLSError | None = None
+
+    @property
+    def server_name(self) -> str | None:
+        """The host name the client asked for, or None."""
+        if self.tls.server_side:
+            name: str | None = getattr(self.tls, "requested_name", None)
+            return name
+        return self.tls.server_hostname
+
+    def receive_data(self, data: bytes) -> None:
+        """Buffer `data`, bytes from the peer. Never raises."""
+        self._incoming.write(data)
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes that must go to the peer now; often none."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def handshake(self) -> bool:
+        """Go on with the handshake and return whether it is done.
+
+        Raises:
+            TLSError: it failed.
+        """
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as exc:
+            raise tls_error(exc) from exc
+        return True
+
+    def next_data(self) -> bytes:
+        """Return up to READ_SIZE plain bytes; none if more must be received first, or the peer has `closed`.
+
+        Raises:
+            TLSError: the peer broke off or broke the rules. Everything before was returned.
+        """
+        if self._error is not None:
+            raise self._error
+        parts: list[bytes] = []
+        size = 0
+        while size < READ_SIZE and not self.closed:
+            try:
+                part = self.tls.read(RECORD_SIZE)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:
+                part = b""
+            except ssl.SSLError as exc:
+                self._error = tls_error(exc)
+                self._error.__cause__ = exc
+                break
+            if part:
+                parts.append(part)
+                size += len(part)
+            else:
+                self.closed = True
+        if self._error is not None and not parts:
+            raise self._error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def write(self, data: bytes) -> None:
+        """Encrypt `data`.
+
+        Raises:
+            TLSError: the connection has failed already.
+        """
+        if not data:
+            return
+        try:
+            # Into memory, so all of it is taken.
+            self.tls.write(data)
+        except ssl.SSLError as exc:
+            raise tls_error(exc) from exc
+
+    def close(self) -> None:
+        """Say close_notify. Never raises: a connection that has failed needs no farewell."""
+        try:
+            self.tls.unwrap()
+        except ssl.SSLError:
+            # As a rule SSLWantReadError: the peer's close_notify is not here yet, and need not come.
+            return

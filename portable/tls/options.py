@@ -1,0 +1,333 @@
+"""What to speak TLS with: certificates, authorities, protocol names.
+
+TLS 1.2 is the oldest version spoken (RFC 8996), renegotiation and compression are off, cipher suites are the
+system's choice. TLS 1.3 early data is never accepted, so nothing can be replayed.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+import typing
+from dataclasses import dataclass
+
+from portable.errors import ConfigurationError, FileError
+from portable.files import file_status
+from portable.tls.certificates import Identity, load_authorities, load_identity
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["NEAR_EXPIRY", "TLSOptions", "client_options", "server_options"]
+
+logger = logging.getLogger("portable.tls")
+
+# Seconds. Let's Encrypt renews 30 days before the end: at 14 days something has gone wrong for two weeks.
+NEAR_EXPIRY = 14 * 24 * 3600
+
+
+class NamedSSLObject(ssl.SSLObject):
+    """An SSLObject that remembers which host name the client asked for.
+
+    Attributes:
+        requested_name: as sent in the server_name extension (RFC 6066 3), or None.
+    """
+
+    requested_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The outcome of one reading of all files.
+
+    Attributes:
+        context: the default certificate's.
+        expiries: for each certificate file, when its certificate expires.
+    """
+
+    context: ssl.SSLContext
+    expiries: dict[str, float]
+
+
+class TLSOptions:
+    """How to speak TLS, as a server or a client. Made by `server_options` and `client_options`.
+
+    One object serves any number of connections. `reload` changes what new connections get; open ones go on
+    with what they began with.
+
+    Attributes:
+        server_side: whether we are the server.
+        server_name: as a client, the name of the server; "" as a server.
+        alpn: the protocols we offer or accept, best first.
+    """
+
+    def __init__(self, spec: _ServerSpec | _ClientSpec) -> None:
+        """Load all files.
+
+        Raises:
+            ConfigurationError: names the file and what is wrong with it.
+        """
+        self._spec = spec
+        self.server_side = spec.server_side
+        self.server_name = spec.server_name
+        self.alpn = spec.alpn
+        self._seen = self._signature()
+        self._loaded = spec.load()
+        self.warn_of_expiry()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context for the next connection."""
+        return self._loaded.context
+
+    @property
+    def not_after(self) -> float | None:
+        """When the first of our certificates expires, in seconds since 1970 UTC; None if we have none."""
+        return min(self._loaded.expiries.values(), default=None)
+
+    @property
+    def expiries(self) -> dict[str, float]:
+        """When each certificate file's certificate expires, in seconds since 1970 UTC."""
+        return dict(self._loaded.expiries)
+
+    def paths(self) -> list[str]:
+        """Return the names of all files that are read."""
+        return self._spec.paths()
+
+    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        """Return the TLS engine of one new connection."""
+        return self.context.wrap_bio(
+            incoming, outgoing, server_side=self.server_side, server_hostname=self.server_name or None
+        )
+
+    def changed(self) -> bool:
+        """Return whether a file is another than at the last loading, successful or not.
+
+        Links are followed on all the path, so it sees certificates being changed by the swap of a link to their
+        folder.
+        """
+        return self._signature() != self._seen
+
+    def reload(self) -> bool:
+        """Load all files anew for the connections to come.
+
+        Returns:
+            Whether that worked. If not, the error is in the log and the last good certificates stay in use.
+        """
+        # Taken before: if a file changes while we read, `changed` says so afterwards.
+        self._seen = self._signature()
+        try:
+            self._loaded = self._spec.load()
+        except ConfigurationError as exc:
+            logger.error("Cannot reload certificates, going on with the old ones: %s", exc)
+            return False
+        except Exception:
+            # A file that vanished between two looks at it, say. Whatever it is, the old ones still work.
+            logger.exception("Cannot reload certificates, going on with the old ones")
+            return False
+        for path in self._loaded.expiries:
+            logger.info("Loaded the certificate %s", path)
+        self.warn_of_expiry()
+        return True
+
+    def warn_of_expiry(self) -> None:
+        """Log a warning for each certificate that has expired or will in the next 14 days."""
+        now = time.time()
+        for path, when in self._loaded.expiries.items():
+            date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
+            if when <= now:
+                logger.warning("The certificate %s expired at %s", path, date)
+            elif when - now < NEAR_EXPIRY:
+                logger.warning("The certificate %s expires soon, at %s", path, date)
+
+    def _signature(self) -> list[tuple[int, int, int, int] | None]:
+        return [_file_signature(path) for path in self.paths()]
+
+
+def _file_signature(path: str) -> tuple[int, int, int, int] | None:
+    try:
+        status = file_status(path)
+    except FileError:
+        return None
+    return status.device, status.inode, status.mtime_ns, status.size
+
+
+@dataclass(frozen=True)
+class _ServerSpec:
+    identity: Identity
+    names: dict[str, Identity]
+    client_ca: str | None
+    require_client_certificate: bool
+    alpn: tuple[str, ...]
+    server_side: bool = True
+    server_name: str = ""
+
+    def paths(self) -> list[str]:
+        files = self.identity.paths()
+        for identity in self.names.values():
+            files += identity.paths()
+        if self.client_ca is not None:
+            files.append(self.client_ca)
+        return files
+
+    def load(self) -> Loaded:
+        expiries: dict[str, float] = {}
+        default = self._context(self.identity, expiries)
+        contexts = {name: self._context(identity, expiries) for name, identity in self.names.items()}
+
+        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+            if name is not None and isinstance(connection, NamedSSLObject):
+                connection.requested_name = name
+                connection.context = find_name(contexts, name, default)
+            return None
+
+        default.sni_callback = choose
+        return Loaded(default, expiries)
+
+    def _context(self, identity: Identity, expiries: dict[str, float]) -> ssl.SSLContext:
+        context = _new_context(ssl.PROTOCOL_TLS_SERVER, self.alpn)
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        expiries[identity.certificate] = load_identity(context, identity)
+        if self.client_ca is not None:
+            load_authorities(context, self.client_ca)
+            required = self.require_client_certificate
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        return context
+
+
+@dataclass(frozen=True)
+class _ClientSpec:
+    server_name: str
+    ca: str | None
+    identity: Identity | None
+    verify: bool
+    alpn: tuple[str, ...]
+    server_side: bool = False
+
+    def paths(self) -> list[str]:
+        files = [] if self.identity is None else self.identity.paths()
+        return files if self.ca is None else [*files, self.ca]
+
+    def load(self) -> Loaded:
+        context = _new_context(ssl.PROTOCOL_TLS_CLIENT, self.alpn)
+        expiries: dict[str, float] = {}
+        if self.identity is not None:
+            expiries[self.identity.certificate] = load_identity(context, self.identity)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif self.ca is not None:
+            load_authorities(context, self.ca)
+        else:
+            context.load_default_certs()
+        return Loaded(context, expiries)
+
+
+def _new_context(protocol: int, alpn: Sequence[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.sslobject_class = NamedSSLObject
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+def find_name(contexts: Mapping[str, ssl.SSLContext], name: str, default: ssl.SSLContext) -> ssl.SSLContext:
+    """Return the context for the host `name`: its own, or that of a wildcard for its first label (RFC 6125
+    6.4.3), or `default`.
+    """
+    wanted = name.lower().rstrip(".")
+    own = contexts.get(wanted)
+    if own is not None:
+        return own
+    return contexts.get("*." + wanted.partition(".")[2], default)
+
+
+def server_options(
+    certificate: str,
+    privkey: str | None = None,
+    *,
+    password: str | None = None,
+    alpn: Sequence[str] = (),
+    client_ca: str | None = None,
+    require_client_certificate: bool = False,
+    sni: Mapping[str, tuple[str, str | None]] | None = None,
+) -> TLSOptions:
+    """Return the options of a server.
+
+    Args:
+        certificate: PEM file: our certificate, then the intermediate ones.
+        privkey: PEM file of the private key; None if it stands in `certificate`.
+        password: of the private key, and of those in `sni` that have one.
+        alpn: protocols we speak, best first, such as ("h2", "http/1.1") (RFC 7301). A client that offers none
+            of them, or does not offer any, is served too, and `alpn_protocol` is None.
+        client_ca: PEM file of the authorities for clients' certificates. Clients are then asked for one.
+        require_client_certificate: refuse clients without one; needs `client_ca`.
+        sni: for host names that clients ask for, the certificate and the private key (None: in the same file).
+            "*.example.org" stands for one label, as in "www.example.org". Other names get `certificate`.
+
+    Raises:
+        ConfigurationError: names the file and what is wrong with it.
+    """
+    if require_client_certificate and client_ca is None:
+        raise ConfigurationError("client certificates can only be required with the file of their authorities")
+    names: dict[str, Identity] = {}
+    for name, files in (sni or {}).items():
+        names[_host_name(name)] = Identity(files[0], files[1], password)
+    identity = Identity(certificate, privkey, password)
+    return TLSOptions(_ServerSpec(identity, names, client_ca, require_client_certificate, _alpn(alpn)))
+
+
+def client_options(
+    server_name: str,
+    *,
+    ca: str | None = None,
+    certificate: str | None = None,
+    privkey: str | None = None,
+    password: str | None = None,
+    alpn: Sequence[str] = (),
+    verify: bool = True,
+) -> TLSOptions:
+    """Return the options of a client.
+
+    Args:
+        server_name: the host name or literal IP address that the server's certificate must be for; a name is
+            also told to the server (SNI).
+        ca: PEM file of the authorities that are trusted instead of the system's.
+        certificate: PEM file of our own certificate, if the server asks for one.
+        privkey: PEM file of its key; None if it stands in `certificate`.
+        password: of the private key.
+        alpn: protocols we offer, best first.
+        verify: False accepts any certificate, so anybody on the path can read and change everything.
+
+    Raises:
+        ConfigurationError: names the file and what is wrong with it.
+    """
+    name = server_name if ":" in server_name else _host_name(server_name)
+    if name[:1] == "*":
+        raise ConfigurationError(f"{server_name!r} is not the name of one host")
+    if certificate is None and privkey is not None:
+        raise ConfigurationError("a private key without its certificate", privkey)
+    identity = None if certificate is None else Identity(certificate, privkey, password)
+    return TLSOptions(_ClientSpec(name, ca, identity, verify, _alpn(alpn)))
+
+
+def _host_name(name: str) -> str:
+    """Return `name` as it is sent: lower case, ASCII, no dot at the end (RFC 6066 3)."""
+    try:
+        plain = name.rstrip(".").encode("idna").decode("ascii").lower()
+    except UnicodeError as exc:
+        raise ConfigurationError(f"{name!r} is not a host name: {exc}") from exc
+    if not plain or plain[0] == "." or "\0" in plain:
+        raise ConfigurationError(f"{name!r} is not a host name")
+    return plain
+
+
+def _alpn(names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        # RFC 7301 3.1.
+        if not 0 < len(name) < 256 or not name.isascii():
+            raise ConfigurationError(f"the ALPN name {name!r} does not have 1 to 255 ASCII characters")
+    return tuple(names)

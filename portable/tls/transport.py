@@ -1,0 +1,612 @@
+"""The filter: a protocol towards the raw transport, a transport towards the protocol that speaks through it.
+
+```
+inner protocol  <- plain ->  TLSTransport  <- records ->  raw transport  <->  network
+```
+
+The inner protocol sees what every transport gives it (see `portable.protocol`). What is special to TLS:
+
+- There is no half-close: `can_write_eof` is False, and when the peer says close_notify the transport closes
+  after `eof_received`, whatever that returns.
+- A stream that ends without close_notify may have been cut by anyone on the path: `connection_lost` gets
+  TLSTruncated, and `eof_received` is not called.
+- `close` sends close_notify after everything written, and does not wait for the peer's (RFC 8446 6.1 lets us).
+
+What is written is encrypted at once and handed to the raw transport, which sends once for each turn of the
+loop. Calls to the inner protocol that a method such as `resume_reading` causes must come later and from the
+loop: they go through `call_soon` of `get_extra_info("reactor")`, which every raw transport must know.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import typing
+
+from portable.deferred import Deferred, fail, succeed
+from portable.errors import (
+    ConnectionAborted,
+    ConnectionLost,
+    ConnectionTimedOut,
+    FileError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TLSError,
+    TLSTruncated,
+)
+from portable.files import file_error
+from portable.tls.engine import MAX_HANDSHAKE, READ_SIZE, Engine
+
+if typing.TYPE_CHECKING:
+    from portable.errors import TransportError
+    from portable.protocol import ProtocolFactory, StreamProtocol
+    from portable.reactor import Clock, Timer
+    from portable.tls.options import TLSOptions
+    from portable.transport import Buffer, Transport
+
+__all__ = ["LINGER", "TLSTransport", "tls_factory", "upgrade"]
+
+logger = logging.getLogger("portable.tls")
+
+# Seconds. How long a connection that cannot go on may take to say so, or one that was closed during the
+# handshake to complete it for what was written before.
+LINGER = 30.0
+# Bytes of a file that are read at once.
+FILE_PIECE = 64 * 1024
+# Bytes. Answers to key updates (RFC 8446 4.6.3) that we keep for a peer that does not read them.
+MAX_UNREAD_ANSWERS = 64 * 1024
+
+
+class _File:
+    """A `send_file` that waits in the queue."""
+
+    __slots__ = ("done", "file", "left", "offset", "sent")
+
+    def __init__(self, file: typing.BinaryIO, offset: int, count: int) -> None:
+        self.file = file
+        self.offset = offset
+        self.left = count
+        self.sent = 0
+        self.done: Deferred[int] = Deferred()
+
+
+class TLSTransport:
+    """TLS on top of another transport. Made by `tls_factory` and `upgrade`.
+
+    Satisfies both `portable.transport.Transport` and `portable.protocol.StreamProtocol`; the latter's methods
+    are for the raw transport only.
+
+    Attributes:
+        handshake_done: whether the handshake was completed. Stays True after the connection is lost.
+    """
+
+    def __init__(
+        self,
+        options: TLSOptions,
+        *,
+        factory: ProtocolFactory | None = None,
+        protocol: StreamProtocol | None = None,
+    ) -> None:
+        """Prepare; the handshake begins with `connection_made`.
+
+        Args:
+            factory: makes the inner protocol when the handshake is done, or
+            protocol: the inner protocol, which has had its `connection_made` already.
+        """
+        self.handshake_done = False
+        self._options = options
+        self._factory = factory
+        self._protocol = protocol
+        self._engine = Engine(options)
+        self._raw: Transport
+        self._clock: Clock
+        self._waiter: Deferred[None] | None = None
+        self._scheduled = False
+        self._linger: Timer | None = None
+        # Reading.
+        self._handshake_bytes = 0
+        self._paused = False
+        self._raw_eof = False
+        self._eof_told = False
+        self._bytes_received = 0
+        # Writing. The queue holds what waits for the handshake, or behind a file.
+        self._queue: collections.deque[bytes | _File] = collections.deque()
+        self._queued = 0
+        self._raw_paused = False
+        self._pause_told = False
+        self._unread_answers = 0
+        self._bytes_sent = 0
+        # Ending. `_closing`: we were told to end; `_finished`: the raw transport was told; `_lost`: it has
+        # ended.
+        self._closing = False
+        self._finished = False
+        self._lost = False
+        self._nothing_unsent = False
+        self._error: TransportError | None = None
+
+    @property
+    def handshake(self) -> Deferred[None]:
+        """Fires when the handshake is done and the inner protocol has its `connection_made`; fails with a
+        TransportError if the connection ends before that. Always the same object.
+        """
+        if self._waiter is None:
+            if self.handshake_done:
+                self._waiter = succeed(None)
+            elif self._lost:
+                self._waiter = fail(self._error or ConnectionAborted("closed during the TLS handshake"))
+            else:
+                self._waiter = Deferred()
+        return self._waiter
+
+    # What the raw transport calls.
+
+    def connection_made(self, transport: Transport) -> None:
+        """Begin the handshake on `transport`.
+
+        Raises:
+            LocalProtocolError: `transport` does not know its reactor.
+        """
+        clock = transport.get_extra_info("reactor")
+        if clock is None:
+            raise LocalProtocolError('TLS needs a transport whose get_extra_info knows "reactor"')
+        self._raw = transport
+        self._clock = clock
+        if self._protocol is not None and not transport.is_reading():
+            # Upgraded while paused. The handshake must be read nevertheless; data stays with us until the
+            # protocol resumes.
+            self._paused = True
+            transport.resume_reading()
+        self._shake()
+
+    def data_received(self, data: bytes) -> None:
+        """Take records from the network."""
+        if self._finished:
+            return
+        if not self.handshake_done:
+            self._handshake_bytes += len(data)
+        self._engine.receive_data(data)
+        self._go_on()
+
+    def eof_received(self) -> bool:
+        """Take note that the network has no more; keep the raw transport open for what is still to be
+        delivered.
+        """
+        self._raw_eof = True
+        if not self._finished:
+            self._go_on()
+        return True
+
+    def connection_lost(self, exc: TransportError | None) -> None:
+        """Tell everybody who waits."""
+        self._lost = self._closing = self._finished = True
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._error is None and not (self._engine.closed and self._nothing_unsent):
+            # If the peer said farewell and we owed it nothing, it does not matter how the connection went down.
+            self._error = exc
+        error = self._error
+        for item in self._queue:
+            if isinstance(item, _File):
+                lost = (
+                    error if isinstance(error, ConnectionLost) else ConnectionLost("the connection has ended")
+                )
+                item.done.errback(lost)
+        self._queue.clear()
+        self._queued = 0
+        if not self.handshake_done:
+            self._log_failure(error)
+            if self._waiter is not None and not self._waiter.called:
+                self._waiter.errback(error or ConnectionAborted("closed during the TLS handshake"))
+        if self._protocol is not None:
+            self._protocol.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """Take note that the network is slower than we are."""
+        self._raw_paused = True
+        self._tell_flow()
+
+    def resume_writing(self) -> None:
+        """Go on with a file, and tell the protocol to go on."""
+        if not self._raw_paused:
+            # The pause came before the upgrade and was told to the protocol directly.
+            self._pause_told = True
+        self._raw_paused = False
+        self._unread_answers = 0
+        self._pump()
+        self._tell_flow()
+
+    def drain(self) -> None:
+        """Have the inner protocol finish what it does (see SupportsDrain), or close."""
+        goodbye = getattr(self._protocol, "drain", None)
+        if goodbye is None:
+            self.close()
+        else:
+            goodbye()
+
+    # What the protocol calls.
+
+    def write(self, data: Buffer) -> None:
+        """See `portable.transport.Transport.write`. Before the end of the handshake, data waits for it."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"write takes bytes, bytearray or memoryview, not {type(data).__name__}")
+        if self._closing:
+            return
+        plain = bytes(data)
+        if self._queue or not self.handshake_done:
+            if plain:
+                self._queue.append(plain)
+                self._queued += len(plain)
+                self._schedule()
+        else:
+            self._encrypt(plain)
+
+    def writelines(self, chunks: typing.Iterable[Buffer]) -> None:
+        """See `portable.transport.Transport.writelines`."""
+        self.write(b"".join(chunks))
+
+    def write_eof(self) -> None:
+        """Raise LocalProtocolError: TLS has no half-close that peers understand."""
+        raise LocalProtocolError("TLS connections cannot be half-closed: use close")
+
+    def can_write_eof(self) -> bool:
+        """Return False."""
+        return False
+
+    def close(self) -> None:
+        """See `portable.transport.Transport.close`.
+
+        What was written before the handshake is done still waits for it, but not longer than LINGER seconds.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        if not self._queue:
+            self._finish()
+        elif self.handshake_done:
+            self._raw.pause_reading()
+            self._schedule()
+        else:
+            self._start_linger()
+
+    def abort(self) -> None:
+        """See `portable.transport.Transport.abort`."""
+        self._closing = self._finished = True
+        self._raw.abort()
+
+    def is_closing(self) -> bool:
+        """See `portable.transport.Transport.is_closing`."""
+        return self._closing or self._raw.is_closing()
+
+    def pause_reading(self) -> None:
+        """See `portable.transport.Transport.pause_reading`. A handshake under way goes on."""
+        if self._paused or self._closing:
+            return
+        self._paused = True
+        if self.handshake_done:
+            self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `portable.transport.Transport.resume_reading`."""
+        if not self._paused or self._closing:
+            return
+        self._paused = False
+        self._raw.resume_reading()
+        # We may hold data for which no event will come from the network.
+        self._schedule()
+
+    def is_reading(self) -> bool:
+        """See `portable.transport.Transport.is_reading`."""
+        return not self._paused and not self.is_closing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """See `portable.transport.Transport.set_write_buffer_limits`."""
+        self._raw.set_write_buffer_limits(high, low)
+        self._schedule()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return (low, high) in bytes."""
+        return self._raw.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that wait for the handshake or behind a file, plus the records that wait for the
+        network. Files count for nothing until they are read.
+        """
+        return self._queued + self._raw.get_write_buffer_size()
+
+    def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
+        """See `portable.transport.Transport.get_extra_info`. Besides, "ssl_object" as in asyncio."""
+        if name == "bytes_received":
+            return self._bytes_received
+        if name == "bytes_sent":
+            return self._bytes_sent
+        if name == "ssl_object":
+            return self._engine.tls
+        if name not in _TLS_FACTS:
+            return self._raw.get_extra_info(name, default)
+        value = _TLS_FACTS[name](self._engine) if self.handshake_done else None
+        return default if value is None else value
+
+    def set_protocol(self, protocol: StreamProtocol) -> None:
+        """See `portable.transport.Transport.set_protocol`."""
+        self._protocol = protocol
+
+    def get_protocol(self) -> StreamProtocol:
+        """Return the inner protocol.
+
+        Raises:
+            LocalProtocolError: it is made when the handshake is done, which it is not.
+        """
+        if self._protocol is None:
+            raise LocalProtocolError("the protocol is made when the TLS handshake is done")
+        return self._protocol
+
+    def start_tls(self, options: TLSOptions, unread: int) -> TLSTransport:
+        """Raise LocalProtocolError: this is TLS already."""
+        raise LocalProtocolError("the connection speaks TLS already")
+
+    def send_file(self, file: typing.BinaryIO, offset: int, count: int) -> Deferred[int]:
+        """See `portable.transport.Transport.send_file`. The file is read in pieces as the peer takes them, in
+        the reactor's thread; the Deferred fires when the last piece was encrypted and most of it taken by the
+        system.
+        """
+        item = _File(file, offset, count)
+        if self._closing:
+            item.done.errback(ConnectionLost("the connection is closing", "ECONNABORTED"))
+        else:
+            self._queue.append(item)
+            self._schedule()
+        return item.done
+
+    # Reading.
+
+    def _go_on(self) -> None:
+        if not self.handshake_done:
+            self._shake()
+        if self.handshake_done:
+            self._deliver()
+
+    def _shake(self) -> None:
+        try:
+            done = self._engine.handshake()
+        except TLSError as exc:
+            self._fail(exc)
+            return
+        self._flush()
+        if done:
+            self._begin()
+        elif self._handshake_bytes > MAX_HANDSHAKE:
+            self._fail(TLSError(f"the peer sent more than {MAX_HANDSHAKE} bytes and the handshake is not done"))
+        elif self._raw_eof:
+            self._fail(TLSTruncated("the peer closed the connection during the TLS handshake"))
+
+    def _begin(self) -> None:
+        """The handshake is done: let everything pass that waited for it."""
+        self.handshake_done = True
+        if self._paused:
+            self._raw.pause_reading()
+        self._pump()
+        if self._factory is not None and not self._closing:
+            self._protocol = self._factory()
+            self._protocol.connection_made(self)
+        self._tell_flow()
+        if self._waiter is not None and not self._waiter.called:
+            self._waiter.callback(None)
+
+    def _deliver(self) -> None:
+        """Give the protocol what has been received, until it pauses or closes."""
+        while not self._paused and not self._closing and self._protocol is not None:
+            try:
+                data = self._engine.next_data()
+            except TLSError as exc:
+                self._fail(exc)
+                return
+            self._unread_answers += self._flush()
+            if self._raw_paused and self._unread_answers > MAX_UNREAD_ANSWERS:
+                self._fail(TLSError("the peer asks for new keys, but does not read"))
+            elif data:
+                self._bytes_received += len(data)
+                self._protocol.data_received(data)
+            elif self._engine.closed:
+                self._tell_eof(self._protocol)
+            elif self._raw_eof:
+                self._fail(TLSTruncated("the connection ended without close_notify: data may be missing"))
+            else:
+                return
+
+    def _tell_eof(self, protocol: StreamProtocol) -> None:
+        self._eof_told = True
+        protocol.eof_received()
+        self.close()
+
+    # Writing.
+
+    def _encrypt(self, plain: bytes) -> None:
+        try:
+            for start in range(0, len(plain), READ_SIZE):
+                piece = plain if len(plain) <= READ_SIZE else plain[start : start + READ_SIZE]
+                self._engine.write(piece)
+                self._flush()
+        except TLSError as exc:
+            self._fail(exc)
+            return
+        self._bytes_sent += len(plain)
+
+    def _flush(self) -> int:
+        """Hand over to the raw transport what the engine wants to send; return how many bytes."""
+        data = self._engine.data_to_send()
+        if data:
+            self._raw.write(data)
+        return len(data)
+
+    def _pump(self) -> None:
+        """Send what is in the queue, files only as fast as the network takes them."""
+        while self._queue and self.handshake_done and not self._finished:
+            item = self._queue[0]
+            if isinstance(item, _File):
+                if not self._send_piece(item):
+                    return
+            else:
+                self._queue.popleft()
+                self._queued -= len(item)
+                self._encrypt(item)
+        if self._closing and self.handshake_done:
+            self._finish()
+
+    def _send_piece(self, item: _File) -> bool:
+        """Send the next piece of a file; return False if it must wait for the network."""
+        if self._raw_paused:
+            return False
+        if self._raw.get_write_buffer_size() > self._raw.get_write_buffer_limits()[1]:
+            # The raw transport sends at the end of this turn, and only then knows whether to pause us.
+            self._schedule()
+            return False
+        piece = b""
+        if item.left > 0:
+            try:
+                item.file.seek(item.offset + item.sent)
+                piece = item.file.read(min(item.left, FILE_PIECE))
+            except Exception as exc:  # noqa: BLE001 - whatever a file object raises, the Deferred tells it
+                self._queue.popleft()
+                item.done.errback(_read_error(exc))
+                return True
+        if piece:
+            item.sent += len(piece)
+            item.left -= len(piece)
+            self._encrypt(piece)
+        else:
+            self._queue.popleft()
+            item.done.callback(item.sent)
+        return True
+
+    def _tell_flow(self) -> None:
+        """Have the protocol pause or resume writing. From the loop only."""
+        if self._protocol is None or self._lost:
+            return
+        low, high = self._raw.get_write_buffer_limits()
+        if self._pause_told:
+            if not self._raw_paused and self._queued <= low:
+                self._pause_told = False
+                self._protocol.resume_writing()
+        elif self._raw_paused or self._queued > high:
+            self._pause_told = True
+            self._protocol.pause_writing()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._clock.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """What a method has put off, so as not to call the protocol before it has returned."""
+        self._scheduled = False
+        if self._lost:
+            return
+        try:
+            self._pump()
+            self._tell_flow()
+            if self.handshake_done:
+                self._deliver()
+        except BaseException:
+            # As any exception that leaves a protocol: the reactor logs it.
+            self.abort()
+            raise
+
+    # Ending.
+
+    def _finish(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        if self.handshake_done:
+            self._nothing_unsent = self._raw.get_write_buffer_size() == 0
+            self._engine.close()
+            self._flush()
+        self._raw.close()
+
+    def _fail(self, error: TLSError) -> None:
+        """The connection cannot go on. The protocol hears of it from `connection_lost`."""
+        if self._error is None:
+            self._error = error
+        self._closing = self._finished = True
+        # The alert that tells the peer why.
+        self._flush()
+        self._raw.close()
+        self._start_linger()
+
+    def _start_linger(self) -> None:
+        if self._linger is None:
+            self._linger = self._clock.call_later(LINGER, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._error is None:
+            self._error = ConnectionTimedOut("the TLS handshake was not done in time after close")
+        self.abort()
+
+    def _log_failure(self, error: TransportError | None) -> None:
+        if error is None:
+            return
+        # Health checks and port scanners connect and go; that is no news.
+        level = logging.INFO if self._handshake_bytes else logging.DEBUG
+        logger.log(level, "TLS handshake with %s failed: %s", self._raw.get_extra_info("peername"), error)
+
+
+def _read_error(exc: Exception) -> FileError:
+    if isinstance(exc, FileError):
+        return exc
+    if isinstance(exc, OSError):
+        return file_error(exc, "the file being sent")
+    return FileError(f"cannot read the file being sent: {exc}", "EIO")
+
+
+def _cipher(engine: Engine) -> str | None:
+    cipher = engine.tls.cipher()
+    return None if cipher is None else cipher[0]
+
+
+_TLS_FACTS: dict[str, typing.Callable[[Engine], object]] = {
+    # An unverified certificate is shown as {}: nobody should take it for one.
+    "peercert": lambda engine: engine.tls.getpeercert() or None,
+    "tls_version": lambda engine: engine.tls.version(),
+    "tls_cipher": _cipher,
+    "alpn_protocol": lambda engine: engine.tls.selected_alpn_protocol(),
+    "server_name": lambda engine: engine.server_name,
+}
+
+
+def tls_factory(factory: ProtocolFactory, options: TLSOptions) -> typing.Callable[[], TLSTransport]:
+    """Return a factory for listeners and connects whose connections speak TLS from the first byte on.
+
+    What it makes sits between the raw transport and the protocol from `factory`, which is called when the
+    handshake is done, so that `connection_made` can ask for `alpn_protocol`, `server_name` and `peercert`. If
+    the handshake fails, `factory` is not called and the log tells why. Whoever connects waits for `handshake`:
+
+        tls = await reactor.connect(tls_factory(factory, options), host, port)
+        await tls.handshake
+        protocol = tls.get_protocol()
+    """
+
+    def make() -> TLSTransport:
+        return TLSTransport(options, factory=factory)
+
+    return make
+
+
+def upgrade(transport: Transport, options: TLSOptions, unread: int) -> TLSTransport:
+    """Speak TLS from the next byte on: what backends do in `Transport.start_tls`, which see.
+
+    Raises:
+        RemoteProtocolError: `unread` is not 0. The connection must be closed.
+        LocalProtocolError: `transport` is closing, speaks TLS already, or does not know its reactor.
+    """
+    protocol = transport.get_protocol()
+    if isinstance(protocol, TLSTransport):
+        raise LocalProtocolError("the connection speaks TLS already")
+    if transport.is_closing():
+        raise LocalProtocolError("the connection is closing: too late for TLS")
+    if unread:
+        # CVE-2011-0411: they came in clear, and anyone on the path may have added them.
+        raise RemoteProtocolError(f"{unread} bytes came in clear after the request to begin TLS")
+    tls = TLSTransport(options, protocol=protocol)
+    transport.set_protocol(tls)
+    tls.connection_made(transport)
+    return tls

@@ -6,7 +6,6 @@ import re
 import typing
 
 from portable.deferred import Deferred, ensure_deferred, fail, succeed
-
 from protocols.http.headers import Headers
 from protocols.http.rules import RefusedRequest
 

@@ -10,7 +10,6 @@ from protocols.http.messages import REASONS, Response
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
-
     from protocols.http.request import Request
 
 __all__ = [

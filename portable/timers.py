@@ -112,7 +112,9 @@ class TimerHeap:
         """How many calls are to come."""
         return len(self._entries) - self._dead
 
-    def call_at(self, when: float, callback: typing.Callable[..., object], args: tuple[typing.Any, ...]) -> HeapTimer:
+    def call_at(
+        self, when: float, callback: typing.Callable[..., object], args: tuple[typing.Any, ...]
+    ) -> HeapTimer:
         """Have `run_due` call `callback(*args)` once, when it is told a time of at least `when`.
 
         Raises:

@@ -15,7 +15,10 @@ Types, what a person writes, and the value that a service gets:
     duration         "10", "500ms", "10s", "5m", "2h", "1d"           float, seconds
     endpoint         where to listen: "tcp:8080:interface=127.0.0.1"  str, checked
     client-endpoint  where to connect: "tcp:host:port"                str, checked
-    network          "10.0.0.0/8", "::1"                              str, normalised
+    network          "10.0.0.0/8", "::1", or one of the choices       str, normalised
+    interface        an IP address, "localhost", "" for every one     str
+
+Files named in an endpoint are made absolute as a path is.
 
 An option that was not given and has no default is None; a repeatable one is a tuple, () when not given.
 """
@@ -26,8 +29,9 @@ import ipaddress
 import os
 import re
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from portable import endpoints
 from portable.errors import ConfigurationError
 
 if typing.TYPE_CHECKING:
@@ -50,17 +54,19 @@ TYPES = (
     "endpoint",
     "client-endpoint",
     "network",
+    "interface",
 )
 # Characters. Long enough for any path; a .tap is no place for documents.
 MAX_TEXT = 4096
 MAX_REPEATS = 1000
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _SIZE = re.compile(r"([0-9]{1,15})([kKmMgG]?)(?:i?[bB])?\Z")
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_TEXT_TYPES = ("str", "choice", "path", "endpoint", "client-endpoint", "network")
+_TEXT_TYPES = ("str", "choice", "path", "endpoint", "client-endpoint", "network", "interface")
 
 
 @dataclass(frozen=True)
@@ -76,10 +82,11 @@ class Option:
         metavar: how help calls the value; "" for one that goes with the type.
         repeatable: may be given several times; the value is a tuple.
         secret: never shown in a log or a listing.
-        choices: the words allowed where type is "choice".
+        choices: the words allowed where type is "choice", and beside networks where it is "network".
         minimum, maximum: limits of a number, inclusive.
         unit: what a number counts, for help: "seconds", "bytes", "connections".
         required: must be given.
+        unless: the name of another option: if that one is given, there is no default.
         must_exist: a path that must be there and readable when the file is made and when it is run.
     """
 
@@ -96,6 +103,7 @@ class Option:
     maximum: float | None = None
     unit: str = ""
     required: bool = False
+    unless: str = ""
     must_exist: bool = False
 
     def __post_init__(self) -> None:
@@ -106,7 +114,7 @@ class Option:
             raise ValueError(f"option {self.name!r}: unknown type {self.type!r}")
         if self.short and (len(self.short) != 1 or not self.short.isalpha() or self.short == "h"):
             raise ValueError(f"option {self.name!r}: {self.short!r} cannot be a short flag")
-        if (self.type == "choice") != bool(self.choices):
+        if self.type != "network" and (self.type == "choice") != bool(self.choices):
             raise ValueError(f"option {self.name!r}: choices go with type 'choice'")
         if self.type == "bool" and (self.repeatable or self.default not in (True, False)):
             raise ValueError(f"option {self.name!r}: a bool is True or False, once")
@@ -142,7 +150,9 @@ class Option:
         elif self.type == "path":
             if not text:
                 raise ConfigurationError("the path is empty", where)
-            value = os.path.abspath(os.path.expanduser(text))
+            value = _absolute(text)
+        elif self.type in {"endpoint", "client-endpoint"}:
+            value = _absolute_endpoint(text, self.type, where)
         return self._check_one(value, where)
 
     def check(self, value: typing.Any, where: str) -> typing.Any:
@@ -189,16 +199,18 @@ class Option:
             raise ConfigurationError(f"expected a text, got {_json_type(value)}", where)
         if len(value) > MAX_TEXT:
             raise ConfigurationError(f"longer than {MAX_TEXT} characters", where)
-        if "\x00" in value:
-            raise ConfigurationError("has a NUL character", where)
+        if _UNUSABLE.search(value) is not None:
+            raise ConfigurationError("has a NUL character or half a surrogate pair", where)
         if self.type == "choice" and value not in self.choices:
             raise ConfigurationError(f"{value!r} is none of {', '.join(self.choices)}", where)
         if self.type == "path" and not os.path.isabs(value):
             raise ConfigurationError(f"{value!r} is not an absolute path", where)
         if self.type == "network":
-            return _check_network(value, where)
+            return value if value in self.choices else _check_network(value, where)
+        if self.type == "interface":
+            _check_interface(value, where)
         if self.type in {"endpoint", "client-endpoint"}:
-            _check_endpoint(value, self.type, where)
+            _parse_endpoint(value, self.type, where)
         return value
 
     def limits(self) -> tuple[float | None, float | None]:
@@ -291,6 +303,8 @@ def check_values(
             checked[option.name] = option.check(values[option.name], place)
         elif option.required:
             raise ConfigurationError("this option is required", place)
+        elif option.unless and option.unless in values:
+            checked[option.name] = () if option.repeatable else None
         else:
             checked[option.name] = option.default
     return checked
@@ -333,17 +347,35 @@ def _check_network(text: str, where: str) -> str:
         raise ConfigurationError(f"{text!r} is no IP network such as 10.0.0.0/8: {error}", where) from error
 
 
-def _check_endpoint(text: str, kind: str, where: str) -> None:
-    # Imported late: endpoints know TLS, and most options are plainer than that.
-    from portable import endpoints
-
+def _check_interface(text: str, where: str) -> None:
+    if text in {"", "localhost"}:
+        return
     try:
-        if kind == "endpoint":
-            endpoints.parse_endpoint(text)
-        else:
-            endpoints.parse_client_endpoint(text)
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is neither an IP address nor localhost", where) from error
+
+
+def _absolute(text: str) -> str:
+    return os.path.abspath(os.path.expanduser(text))
+
+
+def _parse_endpoint(text: str, kind: str, where: str) -> typing.Any:
+    try:
+        return endpoints.parse_endpoint(text) if kind == "endpoint" else endpoints.parse_client_endpoint(text)
     except ConfigurationError as error:
         raise ConfigurationError(str(error), where) from error
+
+
+def _absolute_endpoint(text: str, kind: str, where: str) -> str:
+    endpoint = _parse_endpoint(text, kind, where)
+    changes: dict[str, str] = {}
+    for name in ("path", "certificate", "privkey", "clientca", "ca"):
+        value = getattr(endpoint, name, "")
+        # A leading NUL or "@" would name an abstract socket, which has no folder.
+        if value and value[0] != "@":
+            changes[name] = _absolute(value)
+    return str(replace(endpoint, **changes))
 
 
 def _json_type(value: object) -> str:

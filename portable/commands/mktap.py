@@ -1,0 +1,244 @@
+"""`mktap`: make the `.tap` file that `twistd` runs, or add a server to one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import typing
+
+from portable.commands import privileges
+from portable.commands.usage import (
+    DONE,
+    FAILED,
+    CommandError,
+    Parser,
+    UsageError,
+    run_command,
+    version_text,
+)
+from portable.errors import ConfigurationError
+from portable.kinds import find_kind, find_kinds
+from portable.options import format_duration, format_size
+from portable.tap import MAX_SIZE, Tap, format_tap, load_tap, make_entry, save_tap
+
+if typing.TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from portable.options import Kind, Option
+
+__all__ = ["main"]
+
+USAGE = (
+    "mktap [--append FILE.tap] [--output FILE.tap] [--uid U] [--gid G] KIND [options]\n       mktap --list\n"
+    "       mktap KIND --help"
+)
+# General options that take a value, so that the word after them is not the kind.
+_WITH_VALUE = ("-a", "--append", "-o", "--output", "-u", "--uid", "-g", "--gid")
+
+_METAVARS = {
+    "int": "N",
+    "float": "X",
+    "path": "PATH",
+    "port": "PORT",
+    "size": "SIZE",
+    "duration": "TIME",
+    "endpoint": "ENDPOINT",
+    "client-endpoint": "ENDPOINT",
+    "network": "NETWORK",
+    "interface": "IP",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `mktap` and return its exit status."""
+    return run_command("mktap", _run, argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    head, kind_name, tail = _split(argv)
+    general = _general_parser()
+    if kind_name is not None and any(word in {"-h", "--help"} for word in head):
+        # As people typed it once: mktap --help web.
+        head = [word for word in head if word not in {"-h", "--help"}]
+        tail = ["--help"]
+    chosen = general.parse_args(head)
+    if chosen.list:
+        return _list()
+    if kind_name is None:
+        raise UsageError("which kind of server? See mktap --list, and mktap --help")
+    return _make(chosen, kind_name, tail)
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
+    """Cut the arguments at the kind's name: what goes before it, the name, what follows."""
+    at = 0
+    while at < len(argv):
+        word = argv[at]
+        if word in _WITH_VALUE:
+            at += 1
+        elif not word.startswith("-"):
+            return list(argv[:at]), word, list(argv[at + 1 :])
+        at += 1
+    return list(argv), None, []
+
+
+def _general_parser() -> Parser:
+    parser = Parser(
+        "mktap",
+        "Make KIND.tap in this folder: a file that says which server twistd shall run, with which options.",
+        USAGE,
+        "mktap KIND --help tells a kind's own options. Exit status: 0 done, 1 failed, 2 wrong usage.",
+    )
+    parser.add_argument(
+        "-a", "--append", metavar="FILE.tap", help="add the server to this file: one process, many servers"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE.tap", help="write here (default: KIND.tap, or the file of --append)"
+    )
+    parser.add_argument(
+        "-u",
+        "--uid",
+        metavar="U",
+        help="user, name or number, to run as once the ports are bound (default: no change)",
+    )
+    parser.add_argument("-g", "--gid", metavar="G", help="group likewise (default: the main group of --uid)")
+    parser.add_argument("--list", action="store_true", help="list the kinds of servers")
+    _add_common(parser, "mktap")
+    return parser
+
+
+def _add_common(parser: Parser, command: str) -> None:
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+    parser.add_argument("--version", action="version", version=version_text(command))
+
+
+def _list() -> int:
+    found = find_kinds()
+    width = max([len(name) for name in found.kinds], default=0)
+    for name, kind in found.kinds.items():
+        print(f"{name:<{width}}  {kind.summary}")
+    for reason in found.broken.values():
+        print(f"mktap: {reason}", file=sys.stderr)
+    return FAILED if found.broken else DONE
+
+
+def _make(chosen: Namespace, kind_name: str, tail: list[str]) -> int:
+    try:
+        kind = find_kind(kind_name)
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from error
+    given = _parse_options(kind, tail)
+    try:
+        entry = make_entry(kind, given)
+    except ConfigurationError as error:
+        raise UsageError(_as_flag(str(error))) from error
+    try:
+        entry.verify()
+        # Made and thrown away: what only the kind knows about its options is found out now, not at the start.
+        entry.make()
+    except ConfigurationError as error:
+        raise CommandError(_as_flag(str(error))) from error
+    tap = load_tap(chosen.append) if chosen.append else Tap()
+    uid = tap.uid if chosen.uid is None else _number_or_name(chosen.uid)
+    gid = tap.gid if chosen.gid is None else _number_or_name(chosen.gid)
+    privileges.find_identity(uid, gid)
+    tap = Tap((*tap.services, entry), uid, gid)
+    if len(format_tap(tap)) > MAX_SIZE:
+        raise CommandError(f"the file would have more than {MAX_SIZE} bytes")
+    save_tap(os.path.abspath(chosen.output or chosen.append or f"{kind.name}.tap"), tap)
+    return DONE
+
+
+def _as_flag(message: str) -> str:
+    """Say `--port` where the message says `options.port`: that is what the person wrote."""
+    return f"--{message[len('options.') :]}" if message.startswith("options.") else message
+
+
+def _number_or_name(text: str) -> str | int:
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def _parse_options(kind: Kind, words: list[str]) -> dict[str, typing.Any]:
+    parser = kind_parser(kind)
+    chosen = vars(parser.parse_args(words))
+    given: dict[str, typing.Any] = {}
+    for option in kind.options:
+        text = chosen[option.name]
+        if text is None:
+            continue
+        try:
+            if option.type == "bool":
+                given[option.name] = text
+            elif option.repeatable:
+                given[option.name] = [option.parse(one) for one in text]
+            else:
+                given[option.name] = option.parse(text)
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+    return given
+
+
+def kind_parser(kind: Kind) -> Parser:
+    """Return the parser of `mktap KIND`'s own options, with their `--help`."""
+    parser = Parser(
+        f"mktap {kind.name}",
+        kind.summary,
+        f"mktap [general options] {kind.name} [options]",
+        "Sizes: 4096, 64k, 10M, 1G. Times: 500ms, 10 (seconds), 5m, 2h, 1d. See also mktap --help.",
+    )
+    for option in kind.options:
+        flags = [f"-{option.short}"] if option.short else []
+        flags.append(f"--{option.name}")
+        text = _help_text(option)
+        if option.type == "bool":
+            group = parser.add_mutually_exclusive_group()
+            group.add_argument(*flags, dest=option.name, action="store_true", default=None, help=text)
+            group.add_argument(
+                f"--no-{option.name}", dest=option.name, action="store_false", default=None, help="the opposite"
+            )
+        else:
+            metavar = option.metavar or "|".join(option.choices if option.type == "choice" else ())
+            parser.add_argument(
+                *flags,
+                dest=option.name,
+                action="append" if option.repeatable else "store",
+                metavar=metavar or _METAVARS.get(option.type, "TEXT"),
+                help=text,
+            )
+    _add_common(parser, f"mktap {kind.name}")
+    return parser
+
+
+def _help_text(option: Option) -> str:
+    notes = []
+    if option.required:
+        notes.append("required")
+    if option.repeatable:
+        notes.append("may be repeated")
+    unit = option.unit or {"size": "bytes", "duration": "seconds"}.get(option.type, "")
+    if unit:
+        notes.append(f"in {unit}")
+    low, high = option.limits()
+    limits = [_number(option, limit) for limit in (low, high) if limit is not None]
+    if option.type != "port" and len(limits) == 2:
+        notes.append(f"from {limits[0]} to {limits[1]}")
+    elif low:
+        notes.append(f"at least {limits[0]}")
+    elif high is not None and option.type != "port":
+        notes.append(f"at most {limits[-1]}")
+    if option.default not in (None, (), ""):
+        unless = f" unless --{option.unless} is given" if option.unless else ""
+        notes.append(f"default: {option.format(option.default)}{unless}")
+    text = f"{option.help} ({'; '.join(notes)})" if notes else option.help
+    return text.replace("%", "%%")
+
+
+def _number(option: Option, limit: float) -> str:
+    if option.type == "size":
+        return format_size(int(limit))
+    return format_duration(limit) if option.type == "duration" else f"{limit:.12g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

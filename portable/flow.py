@@ -14,14 +14,16 @@ from portable.transport import HIGH_WATER
 
 if typing.TYPE_CHECKING:
     from portable.errors import TransportError
-    from portable.reactor import Call, Clock
+    from portable.reactor import Call, Clock, Timer
     from portable.transport import Transport
 
-__all__ = ["Pacer", "RelayEnd", "join"]
+__all__ = ["BURST", "LINGER", "Pacer", "RelayEnd", "join"]
 
 # Steps in one turn of the loop. A peer that takes everything at once, or that sent a thousand requests in one
 # packet, must not keep the others waiting.
 BURST = 256
+# Seconds in which a connection that is being closed must have sent something of what is left.
+LINGER = 30.0
 
 
 class Pacer:
@@ -170,21 +172,32 @@ class RelayEnd(Protocol):
     pauses reading. Each end's reading is paused while the other's write buffer is above its high-water mark,
     so memory stays flat whichever is slower. An end of stream is passed on as such, and the pair is closed
     when it has come from both; if the other transport cannot half-close (TLS), it is closed. A connection that
-    breaks or is aborted takes the other with it; what was received before is still sent.
+    breaks or is aborted takes the other with it; what was received before is still sent, for as long as its
+    peer takes some of it every LINGER seconds.
+
+    Args:
+        clock: for LINGER.
+
+    Attributes:
+        transport: None before `connection_made`.
+        lost: whether `connection_lost` was called.
+        received: bytes, ever.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.transport: Transport | None = None
         self.lost = False
-        self.received = 0  # bytes, ever
+        self.received = 0
+        self._clock = clock
+        self._linger: Timer | None = None
         self._partner: RelayEnd | None = None
         self._early: list[bytes] = []
         self._ended = False  # its peer has said that it will send no more
 
     @property
-    def joined(self) -> bool:
-        """Whether it has a partner."""
-        return self._partner is not None
+    def partner(self) -> RelayEnd | None:
+        """The other end; None before `join` and after the end of either."""
+        return self._partner
 
     def connection_made(self, transport: Transport) -> None:
         """See `Protocol.connection_made`."""
@@ -221,14 +234,28 @@ class RelayEnd(Protocol):
         """See `Protocol.connection_lost`."""
         self.lost = True
         self._early = []
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
         partner, self._partner = self._partner, None
         if partner is not None:
-            # What it has not sent yet came from here before the end, so it is flushed; nothing more follows.
-            partner._partner = None  # noqa: SLF001 -- the other half of this object
-            partner_transport = _transport(partner)
-            # It may be paused, and its peer gone: resumed, it learns that.
-            partner_transport.resume_reading()
-            partner_transport.close()
+            partner._finish()  # noqa: SLF001 -- the other half of this object
+
+    def _finish(self) -> None:
+        """Send what is left, then close: the partner is gone."""
+        self._partner = None
+        transport = _transport(self)
+        transport.close()
+        self._linger = self._clock.call_later(LINGER, self._check_progress, transport.get_write_buffer_size())
+
+    def _check_progress(self, before: int) -> None:
+        transport = _transport(self)
+        size = transport.get_write_buffer_size()
+        if size < before:
+            self._linger = self._clock.call_later(LINGER, self._check_progress, size)
+        else:
+            self._linger = None
+            transport.abort()
 
     def _pass_end(self, partner: RelayEnd) -> None:
         transport = _transport(partner)

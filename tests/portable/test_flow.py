@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from portable.errors import ConnectionReset
-from portable.flow import BURST, Pacer, RelayEnd, join
+from portable.flow import BURST, LINGER, Pacer, RelayEnd, join
 from portable.framing import LineReader
 from portable.protocol import Protocol
 from portable.testing import ManualClock, MemoryTransport
@@ -250,7 +250,7 @@ class Pair:
 
     def __init__(self, *, joined: bool = True) -> None:
         self.clock = ManualClock()
-        self.one, self.other = RelayEnd(), RelayEnd()
+        self.one, self.other = RelayEnd(self.clock), RelayEnd(self.clock)
         self.a = MemoryTransport(self.one, self.clock)
         self.b = MemoryTransport(self.other, self.clock)
         if joined:
@@ -262,7 +262,7 @@ def test_relay_passes_both_ways() -> None:
     pair.a.receive(b"question")
     pair.b.receive(b"answer")
     assert (pair.a.take(), pair.b.take()) == (b"answer", b"question")
-    assert pair.one.joined
+    assert pair.one.partner is pair.other
 
 
 def test_relay_keeps_early_data_within_bounds() -> None:
@@ -273,7 +273,7 @@ def test_relay_keeps_early_data_within_bounds() -> None:
     assert not pair.a.is_reading()
     pair.a.receive(b"c" * 1000)
     pair.a.receive_eof()
-    assert not pair.one.joined
+    assert pair.one.partner is None
     join(pair.one, pair.other)
     pair.clock.advance(0)
     assert pair.b.take() == b"a" * 1000 + b"b" * HIGH_WATER + b"c" * 1000
@@ -338,7 +338,7 @@ def test_relay_ends_both_when_one_breaks() -> None:
     pair.b.receive(b"last words")
     pair.a.lose(ConnectionReset("gone"))
     assert pair.a.take() == b"last words"
-    assert not pair.b.lost
+    assert pair.b.get_write_buffer_size() == HIGH_WATER + 1
     pair.b.allow(None)
     assert pair.b.take() == b"x" * (HIGH_WATER + 1)
     assert pair.b.lost
@@ -357,4 +357,19 @@ def test_joining_after_one_end_was_lost_closes_the_other() -> None:
 
 def test_joining_what_is_not_connected_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="not connected"):
-        join(RelayEnd(), RelayEnd())
+        join(RelayEnd(ManualClock()), RelayEnd(ManualClock()))
+
+
+def test_what_is_left_is_sent_as_long_as_its_peer_takes_some() -> None:
+    pair = Pair()
+    pair.b.window = 0
+    pair.a.receive(b"x" * 100)
+    pair.a.lose()
+    pair.b.allow(10)
+    pair.clock.advance(LINGER)
+    pair.b.allow(10)
+    pair.clock.advance(LINGER)
+    assert len(pair.b.written) == 20
+    pair.clock.advance(LINGER)
+    assert pair.b.aborted
+    assert pair.clock.next_time() is None

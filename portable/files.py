@@ -35,6 +35,7 @@ __all__ = [
     "file_error",
     "file_status",
     "open_beneath",
+    "open_file",
     "read_file",
     "write_atomically",
 ]
@@ -107,12 +108,13 @@ class OpenFile:
 
     Attributes:
         status: as it was when opened.
+        path: how it was named, for messages.
         file: the open regular file, for `Transport.send_file`; None for a folder.
     """
 
     def __init__(self, status: FileStatus, fd: int, path: str) -> None:
         self.status = status
-        self._path = path
+        self.path = path
         # Folders keep the bare descriptor (-1 where the system cannot open folders).
         self._fd = fd if status.is_dir else -1
         self.file: io.FileIO | None = None if status.is_dir else io.FileIO(fd, "rb")
@@ -122,6 +124,10 @@ class OpenFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def fileno(self) -> int:
+        """Return a folder's descriptor, good only for walking on from it; -1 for files or when closed."""
+        return self._fd
 
     def close(self) -> None:
         """Close it. Idempotent."""
@@ -138,9 +144,9 @@ class OpenFile:
             FileError: the disk failed, this is a folder (EISDIR), or it was closed (EBADF).
         """
         if self.file is None:
-            raise _refusal(self._path, "EISDIR")
+            raise _refusal(self.path, "EISDIR")
         if self.file.closed:
-            raise _refusal(self._path, "EBADF")
+            raise _refusal(self.path, "EBADF")
         try:
             self.file.seek(offset)
             parts: list[bytes] = []
@@ -151,7 +157,7 @@ class OpenFile:
                 parts.append(part)
                 count -= len(part)
         except OSError as exc:
-            raise file_error(exc, self._path) from exc
+            raise file_error(exc, self.path) from exc
         return b"".join(parts)
 
     def list_directory(self, limit: int) -> tuple[list[FolderEntry], bool]:
@@ -164,20 +170,26 @@ class OpenFile:
             FileError: ENOTDIR if this is a file; or the system refused.
         """
         if not self.status.is_dir:
-            raise _refusal(self._path, "ENOTDIR")
+            raise _refusal(self.path, "ENOTDIR")
         entries: list[FolderEntry] = []
         complete = True
         try:
-            with os.scandir(self._fd if self._fd >= 0 else self._path) as names:
-                for name in names:
-                    if len(entries) >= limit:
-                        complete = False
-                        break
-                    entry = _entry(name)
-                    if entry is not None:
-                        entries.append(entry)
+            # Our descriptor may only be good for passing through, and others may be listing with it.
+            fd = os.open(".", _READ, dir_fd=self._fd) if _HAS_DIR_FD else -1
+            try:
+                with os.scandir(fd if fd >= 0 else self.path) as names:
+                    for name in names:
+                        if len(entries) >= limit:
+                            complete = False
+                            break
+                        entry = _entry(name)
+                        if entry is not None:
+                            entries.append(entry)
+            finally:
+                if fd >= 0:
+                    os.close(fd)
         except OSError as exc:
-            raise file_error(exc, self._path) from exc
+            raise file_error(exc, self.path) from exc
         entries.sort()
         return entries, not complete
 
@@ -249,18 +261,11 @@ def open_beneath(root: str | OpenFile, segments: Sequence[str], *, follow_links:
         raise _refusal(shown, "ENOENT") from exc
 
 
-def _open_root(root: str | OpenFile) -> int:
-    if isinstance(root, str):
-        return os.open(root, _PASS)
-    return os.open(".", _PASS, dir_fd=root._fd)  # noqa: SLF001 - the descriptor stays this module's own
-
-
 def _open_by_descriptor(
     root: str | OpenFile, segments: Sequence[str], shown: str, follow_links: bool
 ) -> OpenFile:
-    # The folders from the root to where we are: ".." in a link goes back in this list, never in the file
-    # system.
-    folders = [_open_root(root)]
+    # The folders from the root to where we are: ".." in a link goes back in this list, not in the file system.
+    folders = [os.open(root, _PASS) if isinstance(root, str) else os.open(".", _PASS, dir_fd=root.fileno())]
     links = 0
     try:
         todo = list(reversed(segments))
@@ -283,20 +288,14 @@ def _open_by_descriptor(
                 folders.append(os.open(name, _PASS | _NO_FOLLOW, dir_fd=folders[-1]))
             elif todo:
                 raise _refusal(shown, "ENOTDIR")
+            elif stat.S_ISREG(mode):
+                return _verified(os.open(name, _READ | _NO_FOLLOW, dir_fd=folders[-1]), shown, shown)
             else:
-                return _open_last(name, folders[-1], shown)
-        return _open_last(".", folders[-1], shown)
+                raise _refusal(shown, "EINVAL")
+        return _verified(folders.pop(), shown, shown)
     finally:
         for fd in folders:
             os.close(fd)
-
-
-def _open_last(name: str, folder: int, shown: str) -> OpenFile:
-    before = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISREG(before.st_mode) and not stat.S_ISDIR(before.st_mode):
-        raise _refusal(shown, "EINVAL")
-    fd = os.open(name, _READ | _NO_FOLLOW, dir_fd=folder)
-    return _verified(fd, shown, shown)
 
 
 def _verified(fd: int, path: str, shown: str, before: os.stat_result | None = None) -> OpenFile:
@@ -310,7 +309,7 @@ def _verified(fd: int, path: str, shown: str, before: os.stat_result | None = No
 
 
 def _open_by_path(root: str | OpenFile, segments: Sequence[str], shown: str) -> OpenFile:
-    path = root if isinstance(root, str) else root._path  # noqa: SLF001 - as above
+    path = root if isinstance(root, str) else root.path
     before = os.stat(path)
     for segment in segments:
         if not stat.S_ISDIR(before.st_mode):
@@ -324,6 +323,26 @@ def _open_by_path(root: str | OpenFile, segments: Sequence[str], shown: str) -> 
     if not stat.S_ISREG(before.st_mode):
         raise _refusal(shown, "EINVAL")
     return _verified(os.open(path, _READ), path, shown, before)
+
+
+def open_file(path: str) -> OpenFile:
+    """Open the regular file or folder `path`, a trusted path: links are followed. Fast enough for the loop.
+
+    Raises:
+        FileError: EINVAL if it is a device, FIFO or socket, which is not opened; or as the system says.
+    """
+    try:
+        before = os.stat(path)
+        if stat.S_ISDIR(before.st_mode):
+            return OpenFile(_status(before), os.open(path, _PASS) if _HAS_DIR_FD else -1, path)
+        # Asked before opening: opening alone can do something to a device.
+        if not stat.S_ISREG(before.st_mode):
+            raise _refusal(path, "EINVAL")
+        return _verified(os.open(path, _READ), path, path)
+    except OSError as exc:
+        raise file_error(exc, path) from exc
+    except ValueError as exc:
+        raise _refusal(path, "ENOENT") from exc
 
 
 def file_status(path: str) -> FileStatus:
@@ -350,19 +369,7 @@ def read_file(path: str, limit: int) -> bytes:
         FileError: EFBIG if it has more than `limit` bytes; EINVAL if it is a device or a FIFO, which is not
             read; or as the system says.
     """
-    try:
-        # Asked before opening: opening alone can do something to a device.
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise _refusal(path, "EISDIR")
-        if not stat.S_ISREG(mode):
-            raise _refusal(path, "EINVAL")
-        opened = _verified(os.open(path, _READ), path, path)
-    except OSError as exc:
-        raise file_error(exc, path) from exc
-    except ValueError as exc:
-        raise _refusal(path, "ENOENT") from exc
-    with opened:
+    with open_file(path) as opened:
         data = opened.read(0, limit + 1)
     if len(data) > limit:
         raise _refusal(path, "EFBIG")

@@ -172,7 +172,8 @@ def test_a_folder_that_may_only_be_passed_through(root: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read every folder")
     assert content(root, "a", "b", "deep") == b"deep"
-    assert refusal(open_beneath, str(root), ["a"]) == "EACCES"
+    with open_beneath(str(root), ["a"]) as folder:
+        assert refusal(folder.list_directory, 10) == "EACCES"
 
 
 def test_a_link_swapped_in_while_we_walk_never_leads_out(root: Path) -> None:
@@ -218,21 +219,6 @@ def test_a_file_exchanged_between_check_and_opening(
         return real(name, flags, *args, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", exchanging)
-    assert refusal(open_beneath, str(root), ["hello"]) == "EINVAL"
-
-
-def test_a_folder_exchanged_for_a_fifo_before_it_is_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.stat
-    calls = []
-
-    def exchanging(name: str, **options: typing.Any) -> os.stat_result:
-        calls.append(name)
-        if calls == ["hello", "hello"]:
-            os.unlink(root / "hello")
-            os.mkfifo(root / "hello")
-        return real(name, **options)
-
-    monkeypatch.setattr(os, "stat", exchanging)
     assert refusal(open_beneath, str(root), ["hello"]) == "EINVAL"
 
 
@@ -340,6 +326,18 @@ def test_an_error_without_a_number_is_an_io_error() -> None:
     error = files.file_error(OSError("odd"), "name")
     assert error.code == "EIO"
     assert str(error) == "'name': odd"
+
+
+def test_open_file(root: Path, walk: str) -> None:
+    (root / "link").symlink_to("hello")
+    with files.open_file(str(root / "link")) as opened:
+        assert opened.read(0, 10) == b"hello"
+        assert opened.fileno() == -1
+    with files.open_file(str(root)) as folder, open_beneath(folder, ["hello"]) as opened:
+        assert opened.read(0, 10) == b"hello"
+        assert folder.list_directory(10)[0]
+    assert refusal(files.open_file, "/dev/null") == "EINVAL"
+    assert refusal(files.open_file, "a\0b") == "ENOENT"
 
 
 def test_file_status(root: Path) -> None:

@@ -56,9 +56,7 @@ def parse_date(text: str, now: float | None = None) -> int | None:
             int(found.group("hour")),
             int(found.group("minute")),
             # A leap second counts as the one before it: time since 1970 has none.
-            min(int(found.group("second")), 59)
-            if found.group("second") == "60"
-            else int(found.group("second")),
+            int(found.group("second").replace("60", "59")),
             tzinfo=datetime.UTC,
         )
     except ValueError:

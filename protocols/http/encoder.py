@@ -20,6 +20,7 @@ __all__ = ["CONTINUE", "Head", "HeadEncoder", "encode_chunk", "encode_fields", "
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_DIGITS = re.compile("[0-9]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n" for status, reason in REASONS.items()}
 # Fields that are ours to send, or that have to agree with what we do.
@@ -121,6 +122,7 @@ class HeadEncoder:
         bodiless = status in {204, 304}
         fields = encode_fields(response.headers)
         ours = self._date_and_server()
+        says_close = says_length = False
         for name, value in response.headers:
             lower = name.lower()
             if lower not in _OURS:
@@ -129,8 +131,10 @@ class HeadEncoder:
                 if list_members(value) != ["close"]:
                     raise LocalProtocolError(f"Connection is the server's: {value!r}")
                 keep_alive = False
+                says_close = True
             elif lower == "content-length":
-                if (status != 304 or not value.isdigit()) and value != str(length):
+                says_length = True
+                if (status != 304 or not _DIGITS.fullmatch(value)) and value != str(length):
                     raise LocalProtocolError(f"Content-Length {value!r} for a body of {length} bytes")
             elif lower == "date":
                 ours = self._server
@@ -150,10 +154,10 @@ class HeadEncoder:
             elif method != "HEAD":
                 # RFC 9112 6.3: the end of the connection is the end of the body.
                 keep_alive = False
-        elif "Content-Length" not in response.headers:
+        elif not says_length:
             framing = f"Content-Length: {length}\r\n"
         if not keep_alive:
-            if "Connection" not in response.headers:
+            if not says_close:
                 framing += "Connection: close\r\n"
         elif not is_1_1:
             framing += "Connection: keep-alive\r\n"

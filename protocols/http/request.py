@@ -58,8 +58,8 @@ def decode_segments(path: str) -> list[str]:
 class BodySource(typing.Protocol):
     """Where a body comes from: the connection."""
 
-    def next_body_chunk(self) -> Deferred[bytes]:
-        """Return the next bytes of the body, b"" at its end."""
+    def next_body_chunk(self, body: RequestBody) -> Deferred[bytes]:
+        """Return the next bytes of `body`, b"" at its end."""
 
     def body_trailers(self) -> Headers:
         """Return the trailers that came after the body."""
@@ -88,7 +88,7 @@ class RequestBody:
         """
         if self._ended or self._source is None:
             return succeed(b"")
-        return self._source.next_body_chunk().add_callback(self._note_end)
+        return self._source.next_body_chunk(self).add_callback(self._note_end)
 
     def _note_end(self, chunk: bytes) -> bytes:
         if not chunk:

@@ -14,7 +14,6 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "Page",
-    "Rendered",
     "Resource",
     "Tree",
     "allow_options",

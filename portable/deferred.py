@@ -151,11 +151,36 @@ class Deferred(typing.Generic[T]):
             self._result = error
             _run(self)
 
+    # Overloads, as type checkers do not find U in the union when the callback returns just a Deferred.
+    @typing.overload
+    def add_callbacks(
+        self,
+        on_result: typing.Callable[[T], Deferred[U]],
+        on_error: typing.Callable[[Exception], Deferred[V]],
+    ) -> Deferred[U | V]: ...
+
+    @typing.overload
+    def add_callbacks(
+        self, on_result: typing.Callable[[T], Deferred[U]], on_error: typing.Callable[[Exception], V]
+    ) -> Deferred[U | V]: ...
+
+    @typing.overload
+    def add_callbacks(
+        self, on_result: typing.Callable[[T], U], on_error: typing.Callable[[Exception], Deferred[V]]
+    ) -> Deferred[U | V]: ...
+
+    @typing.overload
     def add_callbacks(
         self,
         on_result: typing.Callable[[T], U | Deferred[U]],
         on_error: typing.Callable[[Exception], V | Deferred[V]],
-    ) -> Deferred[U | V]:
+    ) -> Deferred[U | V]: ...
+
+    def add_callbacks(
+        self,
+        on_result: typing.Callable[[T], typing.Any],
+        on_error: typing.Callable[[Exception], typing.Any],
+    ) -> Deferred[typing.Any]:
         """Call `on_result` with the result or `on_error` with the error, at once if it is there already.
 
         Returns:
@@ -165,15 +190,33 @@ class Deferred(typing.Generic[T]):
         """
         return self._add(on_result, on_error)
 
-    def add_callback(self, on_result: typing.Callable[[T], U | Deferred[U]]) -> Deferred[U]:
+    @typing.overload
+    def add_callback(self, on_result: typing.Callable[[T], Deferred[U]]) -> Deferred[U]: ...
+
+    @typing.overload
+    def add_callback(self, on_result: typing.Callable[[T], U | Deferred[U]]) -> Deferred[U]: ...
+
+    def add_callback(self, on_result: typing.Callable[[T], typing.Any]) -> Deferred[typing.Any]:
         """Call `on_result` with the result. An error goes past it. See `add_callbacks`."""
         return self._add(on_result, None)
 
-    def add_errback(self, on_error: typing.Callable[[Exception], V | Deferred[V]]) -> Deferred[T | V]:
+    @typing.overload
+    def add_errback(self, on_error: typing.Callable[[Exception], Deferred[V]]) -> Deferred[T | V]: ...
+
+    @typing.overload
+    def add_errback(self, on_error: typing.Callable[[Exception], V | Deferred[V]]) -> Deferred[T | V]: ...
+
+    def add_errback(self, on_error: typing.Callable[[Exception], typing.Any]) -> Deferred[typing.Any]:
         """Call `on_error` with the error. A result goes past it. See `add_callbacks`."""
         return self._add(None, on_error)
 
-    def add_both(self, function: typing.Callable[[typing.Any], U | Deferred[U]]) -> Deferred[U]:
+    @typing.overload
+    def add_both(self, function: typing.Callable[[typing.Any], Deferred[U]]) -> Deferred[U]: ...
+
+    @typing.overload
+    def add_both(self, function: typing.Callable[[typing.Any], U | Deferred[U]]) -> Deferred[U]: ...
+
+    def add_both(self, function: typing.Callable[[typing.Any], typing.Any]) -> Deferred[typing.Any]:
         """Call `function` with the result or the error. See `add_callbacks`."""
         return self._add(function, function)
 

@@ -1,4 +1,4 @@
-"""Endpoint strings: where to listen, and where to connect to, as a person writes it in one word.
+r"""Endpoint strings: where to listen, and where to connect to, as a person writes it in one word.
 
 Listening:
 
@@ -13,7 +13,7 @@ Connecting:
     tls:HOST:PORT[:ca=FILE][:certificate=FILE:privkey=FILE][:timeout=SECONDS]
     unix:PATH[:timeout=SECONDS]
 
-A colon inside a field is written `\\:` and a backslash `\\\\`, or the field (or the value after `=`) stands in
+A colon inside a field is written `\:` and a backslash `\\`, or the field (or the value after `=`) stands in
 square brackets, as IPv6 addresses do: `tcp:80:interface=[::1]`. `str(endpoint)` gives the shortest string
 that means the same.
 """
@@ -24,13 +24,14 @@ import dataclasses
 import ipaddress
 import typing
 
-from portable.errors import ConfigurationError
-from portable.transport import Address
+from portable.errors import ConfigurationError, ConnectTimedOut, TimedOut
+from portable.tls import client_options, tls_factory
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.protocol import StreamProtocol
     from portable.reactor import Reactor
+    from portable.tls import TLSTransport
 
 __all__ = [
     "BACKLOG",
@@ -194,8 +195,36 @@ class TLSClientEndpoint:
         """Open a connection. The Deferred fires when the handshake is done.
 
         Fails with a ConnectError, or with a TLSError if TLS could not be agreed on.
+
+        Raises:
+            ConfigurationError: one of the files cannot be used.
         """
-        raise NotImplementedError
+        options = client_options(
+            self.host,
+            ca=self.ca or None,
+            certificate=self.certificate or None,
+            privkey=self.privkey or None,
+        )
+        deadline = reactor.time() + self.timeout
+        wrapped = tls_factory(factory, options)
+        connecting = reactor.connect(wrapped, self.host, self.port, timeout=self.timeout)
+
+        def connected(tls: TLSTransport) -> Deferred[P]:
+            def shaken(_: None) -> P:
+                return typing.cast("P", tls.get_protocol())
+
+            def failed(error: Exception) -> typing.NoReturn:
+                tls.abort()
+                if isinstance(error, TimedOut):
+                    raise ConnectTimedOut(
+                        f"the TLS handshake with {self.host} port {self.port} took too long"
+                    ) from error
+                raise error
+
+            left = max(deadline - reactor.time(), 0.0)
+            return tls.handshake.timeout(left, reactor).add_callbacks(shaken, failed)
+
+        return connecting.add_callback(connected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -328,7 +357,7 @@ class _Fields:
         """Refuse whatever nobody has asked for."""
         self.option("")
         if self._options:
-            raise self.error(f"unknown option {sorted(self._options)[0]!r}")
+            raise self.error(f"unknown option {min(self._options)!r}")
 
     def number(self, text: str, what: str, lowest: int, highest: int) -> int:
         if not _is_number(text) or len(text) > 9 or not lowest <= int(text) <= highest:

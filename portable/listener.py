@@ -1,16 +1,28 @@
-"""Skeleton: final names and signatures."""
+"""Where a server listens, with what all listeners have: limits, time-outs, throttle, TLS, PROXY headers, drain."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
+
+from portable.activation import environment, inherited_sockets
+from portable.connections import ConnectionTable
+from portable.deferred import succeed
+from portable.endpoints import SystemdEndpoint, TCPEndpoint, TLSEndpoint, UnixEndpoint
+from portable.errors import ConfigurationError, ListenError, LocalProtocolError
+from portable.guard import Guard, Reception
+from portable.peers import PeerSet
+from portable.tls import CertificateWatch, server_options
+from portable.transport import Address
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
-    from portable.endpoints import Endpoint, TCPEndpoint
+    from portable.endpoints import Endpoint
     from portable.protocol import DatagramProtocol, ProtocolFactory
-    from portable.reactor import Reactor
-    from portable.transport import Address
+    from portable.reactor import Listener, Reactor
+    from portable.tls import TLSOptions
+    from portable.transport import DatagramTransport
 
 __all__ = ["DatagramPort", "ListenerOptions", "ServerPort"]
 
@@ -21,99 +33,308 @@ class ListenerOptions:
 
     Attributes:
         max_connections: open at one time; 0 means no limit.
-        max_per_peer: of these from one address (IPv6: from one /64); 0 means no limit.
-        idle_timeout: seconds without a byte in either direction before a connection is dropped; 0 never.
-        min_rate: bytes per second that must move, averaged over `idle_timeout`, while something waits to be
-            sent; slower readers are dropped. 0 asks for one byte in that time.
-        handshake_timeout: seconds for the TLS handshake and the PROXY header together; 0 means no limit.
+        max_per_peer: of these from one address (IPv6: from one /64; Unix: not counted); 0 means no limit.
+        idle_timeout: seconds without a byte in either direction before a connection is closed (up to a quarter
+            later); 0 means never.
+        min_rate: bytes per second that must move while something waits to be sent, or the connection counts as
+            idle: a peer that reads a byte now and then cannot hold our memory for ever. 0 asks for one byte.
+        handshake_timeout: seconds for the PROXY header and the TLS handshake together; 0 means no limit.
         throttle: bytes per second in each direction of each connection; 0 means no limit.
-        proxy_protocol_from: addresses and networks ("10.0.0.0/8", "::1", "unix" for every Unix peer) that must
-            begin their connections with a PROXY protocol header.
+        proxy_protocol_from: addresses and networks ("10.0.0.0/8", "::1"; "unix" for every Unix peer) that must
+            begin their connections with a PROXY protocol header. From others such a header is data.
         proxy_inside_tls: the PROXY header comes after the TLS handshake, not before it.
-        alpn: application protocols offered in TLS, the preferred first.
+        alpn: application protocols accepted in TLS, the preferred first.
     """
 
     max_connections: int = 0
     max_per_peer: int = 0
     idle_timeout: float = 0.0
-    min_rate: int = 0
+    # Any line that is worth the name is faster, and 10,000 slow readers cost us 640 KB/s at least.
+    min_rate: int = 64
     handshake_timeout: float = 30.0
     throttle: int = 0
     proxy_protocol_from: tuple[str, ...] = ()
     proxy_inside_tls: bool = False
     alpn: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one of them is negative.
+        """
+        numbers = (
+            self.max_connections,
+            self.max_per_peer,
+            self.idle_timeout,
+            self.min_rate,
+            self.handshake_timeout,
+            self.throttle,
+        )
+        if min(numbers) < 0:
+            raise ValueError(f"no number of the options of a listener may be negative: {self}")
+
 
 class ServerPort:
-    """One endpoint with a factory behind it."""
+    """One endpoint with a protocol factory behind it. `bind`, `start`, then `drain`, each once.
+
+    Args:
+        name: of the server, for the log and the metrics.
+        factory: makes the protocol of each connection, once that has passed its limits, PROXY header and TLS
+            handshake. An exception that leaves it is logged by the reactor and ends that connection only.
+
+    Attributes:
+        name, endpoint, options: as given.
+        tls: the options in use, with their certificates; None before `bind` or without TLS.
+    """
 
     def __init__(
         self,
         name: str,
         factory: ProtocolFactory,
         endpoint: Endpoint,
-        options: ListenerOptions = ListenerOptions(),  # noqa: B008 -- it is frozen
+        options: ListenerOptions | None = None,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
-        self.options = options
-        self.accepted = 0  # connections taken, ever
-        self.refused = 0  # connections closed because of a limit, ever
-        self.open = 0  # connections open now
+        self.options = ListenerOptions() if options is None else options
+        self.tls: TLSOptions | None = None
+        self._factory = factory
+        self._proxies = PeerSet(self.options.proxy_protocol_from, f"{name}: proxy_protocol_from")
+        self._listeners: list[Listener] = []
+        self._address: Address | str = ""
+        self._table: ConnectionTable | None = None
+        self._watch: CertificateWatch | None = None
+        self._reactor: Reactor | None = None
 
     @property
     def kind(self) -> str:
-        """ "tcp", "tls" or "unix"."""
-        raise NotImplementedError
+        """Return "tcp", "tls" or "unix"; for a socket from systemd this is known when it is bound."""
+        if isinstance(self.endpoint, TLSEndpoint):
+            return "tls"
+        if isinstance(self.endpoint, TCPEndpoint) or (
+            isinstance(self.endpoint, SystemdEndpoint) and isinstance(self._address, Address)
+        ):
+            return "tcp"
+        return "unix"
 
     @property
     def address(self) -> Address | str:
-        """Where it is bound, with the real port."""
-        raise NotImplementedError
+        """Return where it is bound, with the real port; it stays when it is bound no more. "" before `bind`."""
+        return self._address
+
+    @property
+    def accepted(self) -> int:
+        """Return how many connections were taken, ever."""
+        return 0 if self._table is None else self._table.accepted
+
+    @property
+    def refused(self) -> int:
+        """Return how many connections were closed because of a limit, ever."""
+        return 0 if self._table is None else self._table.refused
+
+    @property
+    def open(self) -> int:
+        """Return how many connections are open."""
+        return 0 if self._table is None else self._table.open
 
     @property
     def bytes_received(self) -> int:
-        """Bytes of payload received on all connections, ever."""
-        raise NotImplementedError
+        """Return the bytes received on all connections, ever. Goes through the open ones."""
+        return 0 if self._table is None else self._table.bytes_received()
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes of payload sent on all connections, ever."""
-        raise NotImplementedError
+        """Return the bytes sent on all connections, ever. Goes through the open ones."""
+        return 0 if self._table is None else self._table.bytes_sent()
 
     def describe(self) -> str:
-        """Return "web tcp 127.0.0.1:8080"."""
-        raise NotImplementedError
+        """Return "web tcp 127.0.0.1:8080"; before `bind` the endpoint stands for kind and address."""
+        return f"{self.name} {self.kind} {self._address}" if self._address else f"{self.name} {self.endpoint}"
 
     def bind(self, reactor: Reactor, environ: typing.Mapping[str, str] | None = None) -> None:
-        """Bind; nothing is accepted before `start`."""
-        raise NotImplementedError
+        """Bind, and load certificates. Nothing is accepted before `start`.
+
+        Args:
+            environ: where systemd tells its sockets; None means this process's environment.
+
+        Raises:
+            ListenError: the message begins with our name and the endpoint.
+            ConfigurationError: a certificate cannot be used, or systemd gave no such socket.
+            LocalProtocolError: it is bound already.
+        """
+        if self._reactor is not None:
+            raise LocalProtocolError(f"{self.describe()} is bound already")
+        endpoint = self.endpoint
+        options = self.options
+        if isinstance(endpoint, TLSEndpoint):
+            self.tls = server_options(
+                endpoint.certificate,
+                endpoint.privkey or None,
+                alpn=options.alpn,
+                client_ca=endpoint.clientca or None,
+                require_client_certificate=bool(endpoint.clientca),
+            )
+        table = ConnectionTable(
+            self.name,
+            reactor,
+            max_connections=options.max_connections,
+            max_per_peer=options.max_per_peer,
+            idle_timeout=options.idle_timeout,
+            # Nobody is to be blamed for our own throttle.
+            min_rate=min(options.min_rate, options.throttle // 2) if options.throttle else options.min_rate,
+        )
+        reception = Reception(
+            self.name,
+            reactor,
+            self._factory,
+            table,
+            tls=self.tls,
+            proxies=self._proxies,
+            inside_tls=options.proxy_inside_tls,
+            timeout=options.handshake_timeout,
+            throttle=options.throttle,
+        )
+        try:
+            self._listen(reactor, reception, environment() if environ is None else environ)
+        except ListenError as exc:
+            self._close_listeners()
+            raise _named(exc, self.describe()) from exc
+        except ConfigurationError:
+            self._close_listeners()
+            raise
+        for listener in self._listeners:
+            listener.pause_accepting()
+        self._address = self._listeners[0].address
+        self._table = table
+        self._reactor = reactor
+
+    def _listen(self, reactor: Reactor, reception: Reception, environ: typing.Mapping[str, str]) -> None:
+        endpoint = self.endpoint
+
+        def guard() -> Guard:
+            return Guard(reception)
+
+        if isinstance(endpoint, SystemdEndpoint):
+            for descriptor in inherited_sockets(endpoint.name, environ, os.getpid()):
+                self._listeners.append(reactor.adopt_listener(guard, descriptor))
+        elif isinstance(endpoint, UnixEndpoint):
+            listener = reactor.listen_unix(guard, endpoint.path, backlog=endpoint.backlog, mode=endpoint.mode)
+            self._listeners.append(listener)
+        else:
+            listener = reactor.listen(
+                guard,
+                endpoint.interface,
+                endpoint.port,
+                backlog=endpoint.backlog,
+                reuse_port=endpoint.reuse_port,
+            )
+            self._listeners.append(listener)
 
     def start(self) -> None:
-        """Accept connections."""
-        raise NotImplementedError
-
-    def stop_accepting(self) -> None:
-        """Stop listening; open connections go on."""
-        raise NotImplementedError
-
-    def drain(self, seconds: float) -> Deferred[int]:
-        """Stop accepting, let connections finish, abort the rest after `seconds`; gives how many."""
-        raise NotImplementedError
+        """Accept connections, and watch the certificates' files."""
+        for listener in self._listeners:
+            listener.resume_accepting()
+        if self.tls is not None and self._reactor is not None:
+            self._watch = CertificateWatch(self.tls, self._reactor)
 
     def reload(self) -> None:
-        """Read the certificates again."""
-        raise NotImplementedError
+        """Read the certificates again, for the connections to come. If that fails, the old ones stay."""
+        if self.tls is not None:
+            self.tls.reload()
+
+    def stop_accepting(self) -> None:
+        """Stop listening; open connections go on. Idempotent."""
+        self._close_listeners()
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+
+    def drain(self, seconds: float) -> Deferred[int]:
+        """Stop accepting, let every connection say goodbye (see SupportsDrain), and abort those that are still
+        open after `seconds`. Called again, it only sets a new deadline: 0 aborts now.
+
+        Returns:
+            How many were aborted, when the last connection is gone; at once if none is open.
+        """
+        self.stop_accepting()
+        return succeed(0) if self._table is None else self._table.drain(seconds)
+
+    def forget_unseen(self) -> None:
+        """Have `open` not count connections that ended after a protocol replaced itself. Goes through all."""
+        if self._table is not None:
+            self._table.forget_unseen()
 
 
 class DatagramPort:
-    """One UDP socket with a protocol behind it."""
+    """One UDP socket with a protocol behind it. Used as a `ServerPort`.
+
+    Args:
+        endpoint: its port, interface and reuse_port count.
+    """
+
+    kind = "udp"
 
     def __init__(
         self, name: str, factory: typing.Callable[[], DatagramProtocol], endpoint: TCPEndpoint
     ) -> None:
         self.name = name
-        self.endpoint = endpoint  # the port, interface and reuse_port count
-        self.kind = "udp"
+        self.endpoint = endpoint
+        self._factory = factory
+        self._transport: DatagramTransport | None = None
+        self._address: Address | str = ""
 
-    # address, describe, bind, start, stop_accepting, drain, reload as ServerPort
+    @property
+    def address(self) -> Address | str:
+        """Return where it is bound, with the real port. "" before `bind`."""
+        return self._address
+
+    def describe(self) -> str:
+        """Return "daytime udp 127.0.0.1:13"."""
+        return f"{self.name} udp {self._address or Address(self.endpoint.interface, self.endpoint.port)}"
+
+    def bind(self, reactor: Reactor) -> None:
+        """Bind. Datagrams are delivered as soon as the reactor runs.
+
+        Raises:
+            ListenError: see `Streams.listen`.
+            LocalProtocolError: it is bound already.
+        """
+        if self._transport is not None:
+            raise LocalProtocolError(f"{self.describe()} is bound already")
+        endpoint = self.endpoint
+        try:
+            self._transport = reactor.listen_datagram(
+                self._factory, endpoint.interface, endpoint.port, reuse_port=endpoint.reuse_port
+            )
+        except ListenError as exc:
+            raise _named(exc, self.describe()) from exc
+        self._address = self._transport.get_extra_info("sockname", "")
+
+    def start(self) -> None:
+        """Do nothing: there is nothing to accept."""
+
+    def reload(self) -> None:
+        """Do nothing: there are no certificates."""
+
+    def stop_accepting(self) -> None:
+        """Close, after sending what waits. Idempotent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def drain(self, seconds: float) -> Deferred[int]:
+        """Close: datagrams are not in flight for long. What waits to be sent is dropped if `seconds` is 0."""
+        self.stop_accepting()
+        if self._transport is not None and seconds <= 0:
+            self._transport.abort()
+        return succeed(0)
+
+
+def _named(exc: ListenError, name: str) -> ListenError:
+    """Return the same error, whose message says which server it was."""
+    return type(exc)(f"{name}: {exc}", exc.code)

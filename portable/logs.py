@@ -45,7 +45,7 @@ _COMMAND_GROUP = 3
 
 
 def escaped(text: str) -> str:
-    """Return `text` on one line; characters that could deceive a reader become the likes of `[backslash]x1b`."""
+    """Return `text` on one line; what could deceive a reader is written as the likes of `(backslash)x1b`."""
     return _UNSAFE.sub(_escape, text)
 
 

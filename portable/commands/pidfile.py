@@ -1,0 +1,141 @@
+"""The pid file: at most one server per file, and `kill` of its content hits nobody else.
+
+A file is stale when the process it names is gone, or is ourselves (the first process of a container has the
+same number after each start), or when it is empty (left by a server that could not remove it). Anything else
+that is not a number and an optional line break is refused, as is everything but a regular file: never followed,
+never overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import stat
+import typing
+
+from portable.commands.usage import CommandError
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["PidFile"]
+
+_PID = re.compile(rb"[1-9][0-9]{0,9}\n?\Z")
+
+
+class PidFile:
+    """One pid file.
+
+    Attributes:
+        path: absolute. May be set to another name of the same file, as after chroot.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = -1
+
+    def refuse_live(self) -> None:
+        """Remove the file if it is stale.
+
+        Raises:
+            CommandError: the process it names is alive, or it is not a pid file, or cannot be read or removed.
+        """
+        try:
+            with self._locked():
+                self._remove_stale()
+        except OSError as error:
+            raise self._failure("check", error) from error
+
+    def create(self, uid: int = -1, gid: int = -1) -> None:
+        """Write our process id, whole at once, belonging to `uid` and `gid` (-1: to us).
+
+        Raises:
+            CommandError: as `refuse_live`; or it cannot be written.
+        """
+        # Written aside and linked: whoever sees the file sees all of it, and `link` replaces nothing.
+        aside = f"{self.path}.{secrets.token_hex(8)}"
+        try:
+            with self._locked():
+                self._remove_stale()
+                fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                try:
+                    os.fchmod(fd, 0o644)
+                    os.fchown(fd, uid, gid)
+                    os.write(fd, b"%d\n" % os.getpid())
+                    os.link(aside, self.path)
+                except BaseException:
+                    os.close(fd)
+                    raise
+                finally:
+                    os.unlink(aside)
+                self._fd = fd
+        except OSError as error:
+            raise self._failure("write", error) from error
+
+    def remove(self) -> None:
+        """Remove the file if it is the one that `create` made; where we may not, empty it. Never raises."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            if os.path.samestat(os.lstat(self.path), os.fstat(fd)):
+                os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            # We have become somebody who may not write in that folder.
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+
+    def _remove_stale(self) -> None:
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise CommandError(f"{self.path!r} is not a regular file; choose another with --pidfile")
+            content = os.read(fd, 64)
+        finally:
+            os.close(fd)
+        if content.strip() and _PID.match(content) is None:
+            raise CommandError(f"{self.path!r} is not a pid file; choose another with --pidfile")
+        pid = int(content) if content.strip() else 0
+        if pid and pid != os.getpid() and is_alive(pid):
+            raise CommandError(
+                f"another server is running, process {pid} says {self.path!r}; stop it with: kill {pid}"
+            )
+        os.unlink(self.path)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other starting servers out of the folder between looking at the file and changing it."""
+        fd = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _failure(self, what: str, error: OSError) -> CommandError:
+        reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        return CommandError(
+            f"cannot {what} the pid file {self.path!r}: {reason}; choose another with --pidfile"
+        )
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process with this number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

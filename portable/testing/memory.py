@@ -40,7 +40,7 @@ class MemoryTransport:
 
     What the peer does is said with `receive`, `receive_eof` and `lose`; what it got is in `written`. By default
     the peer takes everything at once; `window` and `allow` make it slow. Calls that a method of the transport
-    causes (such as `connection_lost` after `close`) come from the clock, never from inside the method: `receive`
+    causes (such as `connection_lost` after `close`) come from the clock, never from inside it: `receive`
     and the other methods of the test's side let the clock make them before they return, but no time passes.
     After a direct call of a transport's or protocol's method, `settle()` (or `clock.advance`) does it.
 

@@ -100,7 +100,7 @@ class TLSTransport:
         self._engine = Engine(options)
         self._raw: Transport
         self._clock: Clock
-        self._waiter: Deferred[None] | None = None
+        self._waiters: list[Deferred[None]] = []
         self._scheduled = False
         self._linger: Timer | None = None
         # Reading.
@@ -127,16 +127,15 @@ class TLSTransport:
     @property
     def handshake(self) -> Deferred[None]:
         """Fires when the handshake is done and the inner protocol has its `connection_made`; fails with a
-        TransportError if the connection ends before that. Always the same object.
+        TransportError if the connection ends before that. Each use gives another Deferred.
         """
-        if self._waiter is None:
-            if self.handshake_done:
-                self._waiter = succeed(None)
-            elif self._lost:
-                self._waiter = fail(self._error or ConnectionAborted("closed during the TLS handshake"))
-            else:
-                self._waiter = Deferred()
-        return self._waiter
+        if self.handshake_done:
+            return succeed(None)
+        if self._lost:
+            return fail(self._error or ConnectionAborted("closed during the TLS handshake"))
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        return waiter
 
     # What the raw transport calls.
 
@@ -195,8 +194,9 @@ class TLSTransport:
         self._queued = 0
         if not self.handshake_done:
             self._log_failure(error)
-            if self._waiter is not None and not self._waiter.called:
-                self._waiter.errback(error or ConnectionAborted("closed during the TLS handshake"))
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.errback(error or ConnectionAborted("closed during the TLS handshake"))
         if self._protocol is not None:
             self._protocol.connection_lost(error)
 
@@ -389,8 +389,9 @@ class TLSTransport:
             self._protocol = self._factory()
             self._protocol.connection_made(self)
         self._tell_flow()
-        if self._waiter is not None and not self._waiter.called:
-            self._waiter.callback(None)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
 
     def _deliver(self) -> None:
         """Give the protocol what has been received, until it pauses or closes."""
@@ -440,7 +441,8 @@ class TLSTransport:
 
     def _pump(self) -> None:
         """Send what is in the queue, files only as fast as the network takes them."""
-        while self._queue and self.handshake_done and not self._finished:
+        # On a raw transport that is going down, a file would seem to be sent as fast as it can be read.
+        while self._queue and self.handshake_done and not self._finished and not self._raw.is_closing():
             item = self._queue[0]
             if isinstance(item, _File):
                 if not self._send_piece(item):

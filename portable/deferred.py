@@ -12,8 +12,8 @@ A callback may return another Deferred: the callbacks after it wait for that one
 
 Everything runs at once, in the calling thread, inside `callback`, `errback` or `add_...`: a Deferred knows no
 reactor. Chains of any length are run by one loop, not by recursion. An error that nobody took is logged once,
-when its Deferred is collected, with the place where that Deferred was made; `Cancelled` is not, as somebody
-asked for it.
+when its Deferred is collected (a traceback holds frames, and they the Deferred: this may take a run of the
+cycle collector), with the place where that Deferred was made; `Cancelled` is not, as somebody asked for it.
 """
 
 # ruff: noqa: SLF001  Deferreds reach into each other: one loop, outside the class, runs a whole chain of them.
@@ -345,13 +345,11 @@ class _Coroutine(Deferred[T]):
             except StopIteration as stop:
                 _give(self, stop.value)
                 return self._state in (_DONE, _FAILED)
-            except Exception as exc:  # noqa: BLE001  it becomes the Deferred's error
-                self._state = _FAILED
-                self._result = _without_our_frame(exc)
-                return True
             except BaseException as exc:
                 self._state = _FAILED
                 self._result = exc
+                if isinstance(exc, Exception):
+                    return True
                 raise
             if not isinstance(awaited, Deferred):
                 error = TypeError(
@@ -384,16 +382,6 @@ def _take_error(deferred: Deferred[typing.Any]) -> None:
     if deferred._unhandled is not None:
         deferred._unhandled.disarm()
     deferred._unhandled = _TAKEN
-
-
-def _without_our_frame(error: Exception) -> Exception:
-    """Return `error` with our own frame cut from its traceback.
-
-    That frame holds the Deferred, which holds the error: only the cycle collector would end it, and say much
-    later what nobody handled.
-    """
-    traceback = error.__traceback__
-    return error if traceback is None else error.with_traceback(traceback.tb_next)
 
 
 def _give(deferred: Deferred[typing.Any], result: object) -> None:
@@ -465,13 +453,11 @@ def _call(deferred: Deferred[typing.Any], function: typing.Callable[[typing.Any]
         deferred._unhandled = None
     try:
         result = function(deferred._result)
-    except Exception as exc:  # noqa: BLE001  it becomes the Deferred's error
-        deferred._state = _FAILED
-        deferred._result = _without_our_frame(exc)
     except BaseException as exc:
         deferred._state = _FAILED
         deferred._result = exc
-        raise
+        if not isinstance(exc, Exception):
+            raise
     else:
         _give(deferred, result)
 

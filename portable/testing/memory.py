@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import typing
 
-from portable.errors import ConnectionLost, ConnectionReset, FileError, LocalProtocolError
+from portable.errors import ConnectionAborted, ConnectionLost, ConnectionReset, FileError, LocalProtocolError
 from portable.testing.clock import ManualClock
 from portable.transport import HIGH_WATER, Address
 
@@ -294,7 +294,8 @@ class MemoryTransport:
         try:
             return method(*args)
         except Exception:
-            self.abort()
+            self.aborted = True
+            self._end(ConnectionAborted("an error in the protocol ended the connection"))
             raise
 
     # Towards the peer.

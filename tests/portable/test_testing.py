@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from portable.deferred import Deferred
-from portable.errors import ConnectionLost, ConnectionReset, FileError, LocalProtocolError
+from portable.errors import ConnectionAborted, ConnectionLost, ConnectionReset, FileError, LocalProtocolError
 from portable.protocol import DatagramProtocol, Protocol
 from portable.testing import (
     ManualClock,
@@ -286,7 +286,9 @@ class TestMemoryTransport:
         transport = MemoryTransport(protocol)
         with pytest.raises(ZeroDivisionError):
             transport.receive(b"x")
-        assert protocol.calls == ["made", ("lost", None)]
+        assert protocol.calls[0] == "made"
+        assert isinstance(protocol.calls[1][1], ConnectionAborted)
+        assert transport.aborted
 
     def test_send_file_keeps_its_place_between_writes(self) -> None:
         transport = MemoryTransport(Recorder(), window=0)

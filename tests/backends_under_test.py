@@ -1,0 +1,47 @@
+"""The backends that every test with a `reactor` runs on, found by name: a backend adds one entry here.
+
+Another project names its own on the command line: `pytest tests/conformance --backend NAME=MODULE:CALLABLE`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["BACKENDS", "Backend", "parse_backend"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How to make a reactor, and what it declares about itself.
+
+    Attributes:
+        name: for `--reactor` and `-k`.
+        target: "module:callable", imported when the first test needs it.
+        arguments: keyword arguments for the callable.
+        most_descriptors: how many descriptors it can watch; None if only the system limits it.
+    """
+
+    name: str
+    target: str
+    arguments: dict[str, object] = field(default_factory=dict)
+    most_descriptors: int | None = None
+
+    def make(self) -> Any:
+        """Return a new reactor."""
+        module, _, name = self.target.partition(":")
+        return getattr(importlib.import_module(module), name)(**self.arguments)
+
+
+BACKENDS = [
+    Backend("select", "backends.select:SelectReactor"),
+    # What Windows uses.
+    Backend("select-plain", "backends.select:SelectReactor", {"poller": "select"}, most_descriptors=1024),
+]
+
+
+def parse_backend(text: str) -> Backend:
+    """Return the backend that the command line says: "NAME=MODULE:CALLABLE"."""
+    name, _, target = text.partition("=")
+    return Backend(name, target)

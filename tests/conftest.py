@@ -1,0 +1,124 @@
+"""The `reactor` fixture: each test that takes it runs on every backend, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from portable.reactor import Reactor
+from tests.backends_under_test import BACKENDS, Backend, parse_backend
+
+# Two slow machines and a coverage tracer must not fail a test that is right.
+settings.register_profile("portable", deadline=None)
+settings.load_profile("portable")
+
+_DESCRIPTORS = "/proc/self/fd"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("portable")
+    group.addoption("--reactor", action="append", default=[], metavar="NAME", help="run on this backend only")
+    group.addoption(
+        "--backend", action="append", default=[], metavar="NAME=MODULE:CALLABLE", help="run on one of your own"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames:
+        return
+    own = [parse_backend(text) for text in metafunc.config.getoption("backend")]
+    wanted = metafunc.config.getoption("reactor")
+    chosen = [backend for backend in own or BACKENDS if not wanted or backend.name in wanted]
+    metafunc.parametrize("backend", chosen, ids=[backend.name for backend in chosen], indirect=True)
+
+
+class ErrorLog(logging.Handler):
+    """Collects what the framework logs as an error; a test that means to cause one says so with `expect`."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.exc_info:
+            message += f"\n{logging.Formatter().formatException(record.exc_info)}"
+        self.messages.append(f"{record.name}: {message}")
+
+    def expect(self, text: str, count: int | None = None) -> None:
+        """Assert that an error with `text` was logged (`count` times, or at least once), and forgive it."""
+        matching = [message for message in self.messages if text in message]
+        assert matching, f"no logged error contains {text!r}: {self.messages}"
+        assert count is None or len(matching) == count, matching
+        self.messages = [message for message in self.messages if text not in message]
+
+
+@pytest.fixture
+def error_log() -> Iterator[ErrorLog]:
+    """The errors logged by the framework during the test. Unexpected ones fail a test that takes `reactor`."""
+    handler = ErrorLog()
+    logger = logging.getLogger("portable")
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """The backend under test."""
+    chosen: Backend = request.param
+    return chosen
+
+
+@pytest.fixture
+def reactor(backend: Backend, error_log: ErrorLog) -> Iterator[Reactor]:
+    """A new reactor. After the test it is closed, and must have left no descriptor, thread or logged error."""
+    threads = set(threading.enumerate())
+    descriptors = _open_descriptors()
+    made: Reactor = backend.make()
+    try:
+        yield made
+    finally:
+        made.close()
+    assert not error_log.messages, "\n".join(error_log.messages)
+    _assert_soon(lambda: _left_threads(threads), "threads left")
+    _assert_soon(lambda: sorted(_open_descriptors() - descriptors), "descriptors left")
+
+
+def _left_threads(before: set[threading.Thread]) -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+
+
+def _open_descriptors() -> set[tuple[str, str]]:
+    """Return (number, what it is) of every open descriptor; nothing where the system does not tell."""
+    found = set()
+    if os.path.isdir(_DESCRIPTORS):
+        for name in os.listdir(_DESCRIPTORS):
+            try:
+                found.add((name, os.readlink(f"{_DESCRIPTORS}/{name}")))
+            except OSError:  # the listing's own descriptor
+                continue
+    return found
+
+
+def _assert_soon(remaining: Callable[[], list[Any]], what: str) -> None:
+    """Assert that `remaining()` becomes empty: threads take a moment to end, cycles wait for the collector."""
+    deadline = time.monotonic() + 5
+    left = remaining()
+    if left:
+        gc.collect()
+        left = remaining()
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = remaining()
+    assert not left, f"{what}: {left}"

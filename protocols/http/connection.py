@@ -241,9 +241,9 @@ class HTTPServer(Protocol):
             if not self._paused:
                 self._site.clock.call_soon(self._run)
             return False
+        if not parser.body_ended:
+            return self._discard()
         try:
-            if not parser.body_ended:
-                return self._discard()
             request = parser.next_request()
         except RefusedRequest as error:
             self._refuse(error)
@@ -503,7 +503,13 @@ class HTTPServer(Protocol):
 
     def _discard(self) -> bool:
         """Drop some of the body nobody read. Return whether to go on."""
-        chunk = self._parser.next_body()
+        try:
+            chunk = self._parser.next_body()
+        except RefusedRequest as error:
+            # Its request is answered: one more answer would be taken for that of the next one.
+            _log.info("%s: refused after the answer: %s", self._peer, error)
+            self._linger()
+            return False
         if chunk is not None:
             self._discarded += len(chunk)
             self._body_got += len(chunk)

@@ -62,10 +62,12 @@ MAX_REPEATS = 1000
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
-_SIZE = re.compile(r"([0-9]{1,15})([kKmMgG]?)(?:i?[bB])?\Z")
+_SIZE = re.compile(r"([0-9]{1,18})([kKmMgG]?)(?:i?[bB])?\Z")
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# Beyond what any counter holds, and what every number type still takes.
+_HUGE = 1 << 63
 _TEXT_TYPES = ("str", "choice", "path", "endpoint", "client-endpoint", "network", "interface")
 
 
@@ -189,6 +191,8 @@ class Option:
             wanted = "a whole number" if whole else "a number"
             raise ConfigurationError(f"expected {wanted}, got {_json_type(value)}", where)
         low, high = self.limits()
+        if not abs(value) < _HUGE and value - value == 0:
+            raise ConfigurationError("the number is too large", where)
         # Written so that NaN, which is neither below nor above, is refused too.
         if not ((low is None or value >= low) and (high is None or value <= high)) or value - value != 0:
             raise ConfigurationError(f"{value} is not {_range_text(low, high)}", where)
@@ -323,7 +327,7 @@ def format_duration(seconds: float) -> str:
     for unit, factor in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % factor == 0:
             return f"{int(seconds // factor)}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.12g}s"
 
 
 def _parse_size(text: str, where: str) -> int:

@@ -22,7 +22,7 @@ GRACE = 5.0
 SLOW_TURN = 0.1
 LAG_INTERVAL = 1.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("twistd")
 
 
 class Server:

@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Notifier", "adopt_sockets"]
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("twistd")
 
 
 class Notifier:

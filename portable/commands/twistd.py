@@ -44,7 +44,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("twistd")
 
 _DRAIN = Option("drain", "duration", None, "")
 

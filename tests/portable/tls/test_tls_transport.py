@@ -66,13 +66,13 @@ class Untrusting(Recorder):
 
 def test_the_protocol_is_made_when_the_handshake_is_done(certs: Certificates) -> None:
     pair = plain_pair(certs)
-    assert not pair.client_tls.handshake_done
+    assert pair.client_tls.handshake_done is False
     with pytest.raises(LocalProtocolError, match="made when the TLS handshake is done"):
         pair.client_tls.get_protocol()
     assert pair.client_tls.get_extra_info("tls_version", "none yet") == "none yet"
     early = pair.client_tls.handshake
     done = outcome(early)
-    assert done == []
+    assert len(done) == 0
     pair.shake()
     assert done == [None]
     assert outcome(pair.client_tls.handshake) == [None]

@@ -57,6 +57,7 @@ __all__ = [
     "Unreachable",
     "connect_error",
     "connection_lost_error",
+    "describe",
     "listen_error",
 ]
 
@@ -249,6 +250,35 @@ _LOST_CLASSES: dict[str, type[ConnectionLost]] = {
 # reports depends on timing, so both carry one code.
 _SAME_CODE = {"EPIPE": "ECONNRESET"}
 
+# Our own words, because the system's differ between runtimes, systems and languages.
+_TEXTS = {
+    "EACCES": "permission denied",
+    "EADDRINUSE": "another process is using that address",
+    "EADDRNOTAVAIL": "this machine does not have that address",
+    "ECONNABORTED": "the connection was aborted",
+    "ECONNREFUSED": "the connection was refused",
+    "ECONNRESET": "the peer reset the connection",
+    "EEXIST": "the file exists already",
+    "EHOSTUNREACH": "there is no route to the host",
+    "EISDIR": "it is a folder",
+    "ELOOP": "it is, or leads through, a symbolic link",
+    "EMFILE": "too many open files in this process",
+    "EMSGSIZE": "the datagram is too long",
+    "ENETUNREACH": "the network cannot be reached",
+    "ENOENT": "there is no such file or folder",
+    "ENOSPC": "there is no space left on the device",
+    "ENOTDIR": "it is not a folder",
+    "ENOTFOUND": "the host name has no address",
+    "EPERM": "permission denied",
+    "EPIPE": "the peer reset the connection",
+    "ETIMEDOUT": "it took too long",
+}
+
+
+def describe(code: str) -> str:
+    """Return what the errno name `code` means, in the same words on every backend."""
+    return _TEXTS.get(code, f"system error {code}")
+
 
 def connect_error(code: str, message: str) -> ConnectError:
     """Return the error for a failed `connect` with the errno name `code`."""
@@ -260,6 +290,6 @@ def listen_error(code: str, message: str) -> ListenError:
     return _LISTEN_CLASSES.get(code, ListenError)(message, code)
 
 
-def connection_lost_error(code: str, message: str) -> ConnectionLost:
+def connection_lost_error(code: str, message: str = "") -> ConnectionLost:
     """Return the error for a connection that broke with the errno name `code`."""
-    return _LOST_CLASSES.get(code, ConnectionLost)(message, _SAME_CODE.get(code, code))
+    return _LOST_CLASSES.get(code, ConnectionLost)(message or describe(code), _SAME_CODE.get(code, code))

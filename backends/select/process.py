@@ -1,0 +1,221 @@
+"""Child processes: their pipes as streams, and their end as an event."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+import subprocess
+import threading
+import typing
+
+from backends.select.oserrors import error_code
+from backends.select.pollers import READ
+from backends.select.stream import Stream
+from portable.errors import FileError, TransportError, describe
+from portable.protocol import Protocol
+
+if typing.TYPE_CHECKING:
+    from backends.select.reactor import SelectReactor
+    from portable.process import ProcessProtocol
+
+__all__ = ["ChildProcess"]
+
+_log = logging.getLogger("portable.select")
+
+
+class _PipeStream(Stream):
+    """Our end of a pipe: of the child's standard input (0) we only write, of the others we only read."""
+
+    __slots__ = ()
+
+    def __init__(self, reactor: SelectReactor, fd: int, child: ChildProcess, number: int) -> None:
+        read = functools.partial(os.read, fd)
+        write = functools.partial(os.write, fd)
+        super().__init__(reactor, fd, _Pipe(child, number), read, write)
+        self._ended = number == 0
+
+    def _shut_down_writing(self) -> None:
+        self.close()
+
+    def _release(self) -> None:
+        os.close(self.fd)
+
+
+class _Pipe(Protocol):
+    """Hands on what happens to one of the child's pipes."""
+
+    def __init__(self, child: ChildProcess, number: int) -> None:
+        self._child = child
+        self._number = number
+
+    def data_received(self, data: bytes) -> None:
+        self._child.protocol.pipe_data_received(self._number, data)
+
+    def connection_lost(self, exc: TransportError | None) -> None:
+        self._child.pipe_ended(self._number, exc)
+
+
+class _ExitWatch:
+    """Tells the child's end by a process descriptor, where the system has them."""
+
+    def __init__(self, reactor: SelectReactor, child: ChildProcess, fd: int) -> None:
+        self._reactor = reactor
+        self._child = child
+        self.fd = fd
+        reactor.poller.register(fd, READ)
+        reactor.channels[fd] = self
+
+    def on_event(self, flags: int) -> None:
+        """The child has ended."""
+        self._drop()
+        self._child.on_exit()
+
+    def _drop(self) -> None:
+        self._reactor.poller.unregister(self.fd)
+        del self._reactor.channels[self.fd]
+        os.close(self.fd)
+
+    def abort(self) -> None:
+        """The reactor closes: end the child too, or nobody would ever wait for it."""
+        self._drop()
+        self._child.kill_group(signal.SIGKILL)
+        self._child.on_exit()
+
+
+class ChildProcess:
+    """A `Process` started with the subprocess module."""
+
+    def __init__(
+        self,
+        reactor: SelectReactor,
+        protocol: ProcessProtocol,
+        argv: typing.Sequence[str],
+        env: typing.Mapping[str, str],
+        cwd: str | None,
+        *,
+        merge_stderr: bool,
+    ) -> None:
+        self.protocol = protocol
+        self._reactor = reactor
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603 - starting what we are told to is the point
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merge_stderr else subprocess.PIPE,
+                bufsize=0,
+                env=dict(env),
+                cwd=cwd,
+                process_group=0,
+            )
+        except OSError as exc:
+            code = error_code(exc)
+            raise FileError(f"cannot start {argv[0]!r}: {describe(code)}", code) from exc
+        self._pipes: dict[int, _PipeStream] = {}
+        self._exited = False
+        self._ended = False
+        streams = [(0, self._popen.stdin), (1, self._popen.stdout), (2, self._popen.stderr)]
+        for number, stream in streams:
+            if stream is not None:
+                self._pipes[number] = self._adopt(number, stream)
+        self._stdin = self._pipes[0]
+        self._missing = {0, 1, 2}
+        if merge_stderr:
+            self._missing.discard(2)
+        reactor.call_soon(self._start)
+
+    def _adopt(self, number: int, stream: typing.IO[bytes]) -> _PipeStream:
+        fd = os.dup(stream.fileno())
+        stream.close()
+        os.set_blocking(fd, False)
+        return _PipeStream(self._reactor, fd, self, number)
+
+    def _start(self) -> None:
+        self._call(self.protocol.connection_made, self)
+        for pipe in list(self._pipes.values()):
+            pipe.start()
+        self._watch_exit()
+
+    def _watch_exit(self) -> None:
+        if hasattr(os, "pidfd_open"):
+            try:
+                fd = os.pidfd_open(self.pid)
+            except OSError as exc:  # an old kernel, or no descriptors left
+                _log.debug("no process descriptor: %s", exc)
+            else:
+                try:
+                    _ExitWatch(self._reactor, self, fd)
+                except TransportError:  # the poller is full
+                    os.close(fd)
+                else:
+                    return
+        threading.Thread(target=self._wait, name=f"portable-wait-{self.pid}", daemon=True).start()
+
+    def _wait(self) -> None:
+        self._popen.wait()
+        self._reactor.call_soon_threadsafe(self.on_exit)
+
+    def _call(self, method: typing.Callable[..., object], *args: object) -> None:
+        try:
+            method(*args)
+        except Exception:
+            _log.exception("the protocol of process %d failed; the process is killed", self.pid)
+            self.kill_group(signal.SIGKILL)
+
+    def pipe_ended(self, number: int, exc: TransportError | None) -> None:
+        """Take note that one of the pipes is closed."""
+        self._missing.discard(number)
+        self._call(self.protocol.pipe_connection_lost, number, exc)
+        self._check_end()
+
+    def on_exit(self) -> None:
+        """Collect the exit status of the child, which has ended."""
+        returncode = self._popen.wait()
+        self._exited = True
+        # Nobody reads what we would still write to it, but a full pipe would never say so.
+        self._stdin.abort()
+        self._call(self.protocol.process_exited, returncode)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self._exited and not self._missing and not self._ended:
+            self._ended = True
+            self._call(self.protocol.connection_lost)
+
+    # The Process's properties and methods: see portable.process.
+
+    @property
+    def pid(self) -> int:
+        """See `Process.pid`."""
+        return self._popen.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """See `Process.returncode`."""
+        return self._popen.returncode if self._exited else None
+
+    @property
+    def stdin(self) -> _PipeStream:
+        """See `Process.stdin`."""
+        return self._stdin
+
+    def pause_reading(self, fd: int) -> None:
+        """See `Process.pause_reading`."""
+        self._pipes[fd].pause_reading()
+
+    def resume_reading(self, fd: int) -> None:
+        """See `Process.resume_reading`."""
+        self._pipes[fd].resume_reading()
+
+    def send_signal(self, signum: int) -> None:
+        """See `Process.send_signal`."""
+        if not self._exited:
+            self._popen.send_signal(signum)
+
+    def kill_group(self, signum: int) -> None:
+        """See `Process.kill_group`."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signum)

@@ -1,0 +1,501 @@
+"""One open byte stream over a non-blocking descriptor: a TCP or Unix socket, or (see `process`) a pipe.
+
+The life of a connection, and which turn of the loop does what:
+
+- `write` only adds to `_chunks` and, once per turn, puts the connection on the reactor's dirty list. At the end
+  of the turn `flush` sends everything in one system call. Sixteen answers to sixteen pipelined lines cost one.
+- What the kernel does not take stays in `_chunks`, and the descriptor is watched for writability until it has
+  gone. No descriptor is watched for writability at any other time.
+- `close`, `abort` and a failed `send` never call the protocol themselves. They too put the connection on the
+  dirty list, and `flush` ends it: nothing re-enters a protocol, and no descriptor number is given back to the
+  system while events of the same turn may still name it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import typing
+
+from backends.select.oserrors import connection_failure
+from backends.select.pollers import READ, WRITE
+from backends.select.regions import FileRegion
+from portable.deferred import Deferred, fail
+from portable.errors import ConnectionAborted, ConnectionLost, TransportError
+from portable.transport import HIGH_WATER, Address, normalise_host
+
+if typing.TYPE_CHECKING:
+    from backends.select.reactor import SelectReactor
+    from portable.protocol import StreamProtocol
+    from portable.tls import TLSOptions, TLSTransport
+    from portable.transport import Buffer
+
+__all__ = ["SocketStream", "Stream", "address_of"]
+
+_log = logging.getLogger("portable.select")
+
+# Bytes. Bulk receivers cost half as much as with 64 KB; beyond the processor's cache more is a loss.
+_READ_SIZE = 256 * 1024
+# Bytes joined into one send. Joining more costs more in copying than it saves in system calls.
+_SEND_SIZE = 256 * 1024
+# Bytes. While the kernel is full, smaller writes are gathered in a bytearray of about that size.
+_GATHER_SIZE = 64 * 1024
+# Bytes. A file no longer than this goes out in one send with what precedes it, without sendfile.
+_SMALL_FILE = 64 * 1024
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def address_of(raw: typing.Any) -> Address | str:
+    """Return the framework's form of an address as the socket module gives it."""
+    if isinstance(raw, tuple):
+        host = normalise_host(raw[0])
+        # Scoped addresses come as ("fe80::1%eth0", ...) from the name functions, as a number from accept.
+        if len(raw) == 4 and raw[3] and "%" not in host:
+            host = f"{host}%{_interface_name(raw[3])}"
+        return Address(host, raw[1])
+    if isinstance(raw, bytes):
+        return os.fsdecode(raw)
+    return str(raw or "")
+
+
+def _interface_name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return str(index)
+
+
+class Stream:
+    """A `Transport` over a descriptor and the two functions that read from it and write to it."""
+
+    __slots__ = (
+        "_blocked",
+        "_chunks",
+        "_closing",
+        "_dirty",
+        "_ended",
+        "_eof_sent",
+        "_eof_wanted",
+        "_error",
+        "_high",
+        "_lost",
+        "_low",
+        "_mask",
+        "_paused",
+        "_protocol",
+        "_reactor",
+        "_received",
+        "_recv",
+        "_send",
+        "_sent",
+        "_size",
+        "_writing_paused",
+        "fd",
+    )
+
+    def __init__(
+        self,
+        reactor: SelectReactor,
+        fd: int,
+        protocol: StreamProtocol,
+        recv: typing.Callable[[int], bytes],
+        send: typing.Callable[[Buffer], int],
+    ) -> None:
+        self.fd = fd
+        self._reactor = reactor
+        self._protocol = protocol
+        self._recv = recv
+        self._send = send
+        self._chunks: list[bytes | bytearray | memoryview | FileRegion] = []
+        self._size = 0
+        self._high = HIGH_WATER
+        self._low = HIGH_WATER // 4
+        self._received = 0
+        self._sent = 0
+        self._mask = 0  # what the poller watches now
+        self._paused = False  # the protocol wants no data now
+        self._ended = False  # the peer has ended its direction
+        self._blocked = False  # the kernel took less than we gave: wait for writability
+        self._dirty = False  # on the reactor's list of streams to flush
+        self._eof_wanted = False
+        self._eof_sent = False
+        self._closing = False
+        self._lost = False  # nothing more may be sent or received: `_error` says why
+        self._error: TransportError | None = None
+        self._writing_paused = False
+
+    def start(self) -> None:
+        """Make the connection known to its protocol and to the loop. Call once, from the loop."""
+        self._reactor.channels[self.fd] = self
+        try:
+            self._protocol.connection_made(self)
+            self._watch()
+        except TransportError as exc:  # the poller is full
+            _log.error("connection dropped: %s", exc)
+            self._lose(exc)
+        except Exception:
+            self._protocol_failed()
+
+    # Events from the loop.
+
+    def on_event(self, flags: int) -> None:
+        """Take what the poller reported."""
+        if self._mask & READ and flags & ~WRITE:
+            self._on_readable()
+        if self._mask & WRITE and flags & ~READ:
+            self._blocked = False
+            self.flush()
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._lose(connection_failure(exc))
+            return
+        try:
+            if data:
+                self._received += len(data)
+                self._protocol.data_received(data)
+                return
+            self._ended = True
+            self._watch()
+            if not self._protocol.eof_received():
+                self.close()
+        except Exception:
+            self._protocol_failed()
+
+    def flush(self) -> None:
+        """Send what waits; then, if that was all, do what was waiting for it. The loop calls this."""
+        self._dirty = False
+        if self._lost:
+            self._finish()
+            return
+        if self._chunks and not self._blocked and not self._send_chunks():
+            self._finish()
+            return
+        if not self._chunks:
+            if self._closing:
+                self._lost = True
+                self._finish()
+                return
+            if self._eof_wanted and not self._eof_sent:
+                self._eof_sent = True
+                self._shut_down_writing()
+        if self._size > self._high:
+            if not self._writing_paused:
+                self._writing_paused = True
+                self._tell(self._protocol.pause_writing)
+        elif self._writing_paused and self._size <= self._low:
+            self._writing_paused = False
+            self._tell(self._protocol.resume_writing)
+
+    def _tell(self, method: typing.Callable[[], object]) -> None:
+        if self._closing:
+            return
+        try:
+            method()
+        except Exception:
+            self._protocol_failed()
+
+    def _send_chunks(self) -> bool:
+        """Send what the kernel takes. Return whether the connection still lives."""
+        chunks = self._chunks
+        try:
+            while chunks:
+                data = chunks[0]
+                count = 1
+                if isinstance(data, FileRegion):
+                    if not self._send_region(data):
+                        break
+                    continue
+                if len(chunks) > 1:
+                    data, count = self._joined()
+                sent = self._send(data)
+                self._sent += sent
+                self._size -= sent
+                if sent == len(data):
+                    if count == len(chunks):
+                        chunks.clear()
+                    else:
+                        del chunks[:count]
+                else:
+                    chunks[:count] = [memoryview(data)[sent:]]
+                    self._blocked = True
+                    break
+        except (BlockingIOError, InterruptedError):
+            self._blocked = True
+        except OSError as exc:
+            self._lose(connection_failure(exc))
+            return False
+        if self._blocked or self._mask & WRITE:
+            self._watch()
+        return True
+
+    def _joined(self) -> tuple[bytes | bytearray | memoryview, int]:
+        """Return the leading chunks as one, and how many they are: about _SEND_SIZE bytes, up to a file."""
+        parts: list[bytes | bytearray | memoryview] = []
+        size = 0
+        for chunk in self._chunks:
+            if isinstance(chunk, FileRegion) or size >= _SEND_SIZE:
+                break
+            parts.append(chunk)
+            size += len(chunk)
+        return (b"".join(parts) if len(parts) > 1 else parts[0]), len(parts)
+
+    def _send_region(self, region: FileRegion) -> bool:
+        """Send of `region` what the kernel takes. Return whether the next chunk may be sent now."""
+        sent = region.send_to(self.fd, self._send)
+        self._sent += sent
+        self._size -= sent
+        if region.done:
+            # What the file turned out to lack is not waiting any more.
+            self._size -= region.left
+            del self._chunks[0]
+            self._reactor.call_soon(region.finish)
+            return True
+        self._blocked = True
+        return False
+
+    # The Transport's methods: see portable.transport.
+
+    def write(self, data: Buffer) -> None:
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"write() takes bytes, bytearray or memoryview, not {type(data).__name__}")
+            data = bytes(data)
+        if not data or self._closing or self._eof_wanted or self._lost:
+            return
+        self._size += len(data)
+        if self._blocked and len(data) < _GATHER_SIZE:
+            last = self._chunks[-1] if self._chunks else None
+            if type(last) is bytearray and len(last) < _GATHER_SIZE:
+                last += data
+            else:
+                self._chunks.append(bytearray(data))
+        else:
+            self._chunks.append(data)
+        if not self._dirty:
+            self._dirty = True
+            self._reactor.dirty.append(self)
+
+    def writelines(self, chunks: typing.Iterable[Buffer]) -> None:
+        self.write(b"".join(chunks))
+
+    def write_eof(self) -> None:
+        if not (self._eof_wanted or self._closing or self._lost):
+            self._eof_wanted = True
+            self._mark_dirty()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._watch()
+            self._mark_dirty()
+
+    def abort(self) -> None:
+        if not self._lost:
+            self._reset_peer()
+            self._lose(None)
+
+    def is_closing(self) -> bool:
+        return self._closing or self._lost
+
+    def pause_reading(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._watch()
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._watch()
+
+    def is_reading(self) -> bool:
+        return not (self._paused or self._ended or self._closing)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not 0 <= low <= high:
+            raise ValueError(f"water marks must be 0 <= low <= high, not low={low}, high={high}")
+        self._high = high
+        self._low = low
+        if self._size:
+            self._mark_dirty()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._low, self._high
+
+    def get_write_buffer_size(self) -> int:
+        return self._size
+
+    def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
+        if name == "reactor":
+            return self._reactor
+        if name == "bytes_received":
+            return self._received
+        if name == "bytes_sent":
+            return self._sent
+        return default
+
+    def set_protocol(self, protocol: StreamProtocol) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> StreamProtocol:
+        return self._protocol
+
+    def start_tls(self, options: TLSOptions, unread: int) -> TLSTransport:
+        # Here, so that only those who speak TLS load it.
+        from portable.tls import upgrade
+
+        return upgrade(self, options, unread)
+
+    def send_file(self, file: typing.BinaryIO, offset: int, count: int) -> Deferred[int]:
+        if self._closing or self._eof_wanted or self._lost:
+            return fail(ConnectionLost("the connection is closing", "ECONNABORTED"))
+        region = FileRegion(file, offset, count)
+        small = region.read_small(_SMALL_FILE)
+        if small is None:
+            self._chunks.append(region)
+            self._size += region.left
+            self._mark_dirty()
+        else:
+            self.write(small)
+            self._reactor.call_soon(region.finish)
+        return region.sent
+
+    # The end.
+
+    def _mark_dirty(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self._reactor.dirty.append(self)
+
+    def _watch(self) -> None:
+        """Have the poller watch for exactly what is wanted now."""
+        if self._lost:
+            mask = 0
+        elif self._paused or self._ended or self._closing:
+            mask = WRITE if self._blocked else 0
+        else:
+            mask = READ | WRITE if self._blocked else READ
+        old = self._mask
+        if mask == old:
+            return
+        poller = self._reactor.poller
+        if not old:
+            poller.register(self.fd, mask)
+        elif not mask:
+            poller.unregister(self.fd)
+        else:
+            poller.modify(self.fd, mask)
+        self._mask = mask
+
+    def _protocol_failed(self) -> None:
+        _log.exception("the protocol of %s failed; its connection is dropped", self.describe_peer())
+        self._reset_peer()
+        self._lose(ConnectionAborted("an error in the protocol ended the connection"))
+
+    def _lose(self, error: TransportError | None) -> None:
+        """Stop everything. The protocol is told when the loop flushes."""
+        if self._lost:
+            return
+        self._lost = True
+        self._closing = True
+        self._error = error
+        self._watch()
+        self._mark_dirty()
+
+    def _finish(self) -> None:
+        """Give everything back and tell the protocol. Called by `flush` only."""
+        channels = self._reactor.channels
+        if channels.get(self.fd) is not self:
+            return
+        del channels[self.fd]
+        self._watch()
+        chunks = self._chunks
+        if chunks:
+            gone = ConnectionLost("the connection ended before the file was sent")
+            regions = [chunk for chunk in chunks if isinstance(chunk, FileRegion)]
+            chunks.clear()
+            for region in regions:
+                region.finish(gone)
+        self._size = 0
+        self._release()
+        protocol = self._protocol
+        try:
+            protocol.connection_lost(self._error)
+        except Exception:
+            _log.exception("connection_lost of %s failed", self.describe_peer())
+
+    def describe_peer(self) -> str:
+        """Return how to name this connection in the log."""
+        return f"descriptor {self.fd}"
+
+    def _reset_peer(self) -> None:
+        """Arrange that the peer does not take what it got for all."""
+
+    def _shut_down_writing(self) -> None:
+        """End our direction of the stream."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Close the descriptor."""
+        raise NotImplementedError
+
+
+class SocketStream(Stream):
+    """A stream over a connected socket."""
+
+    __slots__ = ("_peer", "_sock")
+
+    def __init__(
+        self, reactor: SelectReactor, sock: socket.socket, protocol: StreamProtocol, peer: typing.Any
+    ) -> None:
+        super().__init__(reactor, sock.fileno(), protocol, sock.recv, sock.send)
+        self._sock = sock
+        self._peer = peer
+
+    def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
+        """See `Transport.get_extra_info`; "socket" gives the socket, which must not be used for I/O."""
+        if name == "peername":
+            return address_of(self._peer)
+        if name == "sockname":
+            try:
+                return address_of(self._sock.getsockname())
+            except OSError:  # closed
+                return default
+        if name == "socket":
+            return self._sock
+        return super().get_extra_info(name, default)
+
+    def describe_peer(self) -> str:
+        """Return how to name this connection in the log."""
+        return str(address_of(self._peer)) or "a Unix socket"
+
+    def _reset_peer(self) -> None:
+        # A reset, where TCP has one, frees the buffers at once and cannot be taken for a regular end.
+        if self._sock.family != socket.AF_UNIX:
+            try:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            except OSError as exc:
+                _log.debug("no SO_LINGER on %s: %s", self.describe_peer(), exc)
+
+    def _shut_down_writing(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as exc:  # the peer is gone already
+            self._lose(connection_failure(exc))
+
+    def _release(self) -> None:
+        self._sock.close()

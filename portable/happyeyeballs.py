@@ -1,0 +1,138 @@
+"""Connecting to a name that has several addresses: "happy eyeballs" (RFC 8305).
+
+Backends know how to try one address; this module decides which are tried and when, for all of them.
+"""
+
+from __future__ import annotations
+
+import typing
+
+from portable.deferred import Deferred, fail
+from portable.errors import ConnectError, ConnectTimedOut, TimedOut, connect_error
+from portable.transport import Address
+
+if typing.TYPE_CHECKING:
+    from portable.reactor import Clock, Names, Timer
+
+    class NamesAndClock(Names, Clock, typing.Protocol):
+        """What is needed of a reactor."""
+
+
+__all__ = ["ATTEMPT_DELAY", "connect_to_name", "interleave", "race"]
+
+# Seconds between the starts of two attempts (RFC 8305 8, "Connection Attempt Delay").
+ATTEMPT_DELAY = 0.25
+
+T = typing.TypeVar("T")
+
+
+def interleave(addresses: typing.Sequence[str]) -> list[str]:
+    """Return literal addresses with the two families in turn, beginning with that of the first (RFC 8305 4)."""
+    mixed: list[str] = []
+    same = [host for host in addresses if (":" in host) == (":" in addresses[0])]
+    other = [host for host in addresses if (":" in host) != (":" in addresses[0])]
+    for index in range(max(len(same), len(other))):
+        mixed += same[index : index + 1]
+        mixed += other[index : index + 1]
+    return mixed
+
+
+class _Race(typing.Generic[T]):
+    """Attempts that start one after the other until one succeeds."""
+
+    def __init__(self, clock: Clock, attempts: typing.Iterable[typing.Callable[[], Deferred[T]]]) -> None:
+        self._clock = clock
+        self._waiting = list(attempts)
+        self._running: list[Deferred[typing.Any]] = []
+        self._timer: Timer | None = None
+        self.result: Deferred[T] = Deferred(lambda _deferred: self._stop())
+        self._start_next()
+
+    def _start_next(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        attempt = self._waiting.pop(0)()
+        self._running.append(attempt)
+        if self._waiting:
+            self._timer = self._clock.call_later(ATTEMPT_DELAY, self._start_next)
+        attempt.add_callbacks(
+            lambda value: self._succeeded(attempt, value), lambda error: self._failed(attempt, error)
+        )
+
+    def _succeeded(self, attempt: Deferred[typing.Any], value: T) -> None:
+        if not self.result.called:
+            self._running.remove(attempt)
+            self._stop()
+            self.result.callback(value)
+
+    def _failed(self, attempt: Deferred[typing.Any], error: Exception) -> None:
+        if self.result.called or attempt not in self._running:
+            return
+        self._running.remove(attempt)
+        if self._waiting:
+            self._start_next()
+        elif not self._running:
+            self.result.errback(error)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waiting.clear()
+        losers = list(self._running)
+        self._running.clear()
+        for attempt in losers:
+            attempt.cancel()
+
+
+def race(clock: Clock, attempts: typing.Iterable[typing.Callable[[], Deferred[T]]]) -> Deferred[T]:
+    """Start `attempts` (at least one) in order: the next one ATTEMPT_DELAY seconds after the last, or as soon
+    as that has failed. Gives the first success and cancels the others; fails with the last failure.
+    """
+    return _Race(clock, attempts).result
+
+
+def connect_to_name(
+    reactor: NamesAndClock,
+    attempt: typing.Callable[[str], Deferred[T]],
+    host: str,
+    port: int,
+    timeout: float,
+    local_host: str = "",
+) -> Deferred[T]:
+    """Give what `attempt` gives for the address of `host` that answers first.
+
+    Args:
+        reactor: resolves the name, and keeps the time.
+        attempt: starts connecting to a literal address. Cancelling its Deferred must close what it opened.
+        host: a name or a literal address.
+        port: names the target in errors.
+        timeout: seconds for everything.
+        local_host: only addresses of the family of this literal address are tried.
+
+    Returns:
+        The first success. Fails with ConnectError.
+    """
+    target = Address(host, port)
+
+    def run(addresses: list[str]) -> Deferred[T]:
+        wanted = [found for found in addresses if not local_host or (":" in found) == (":" in local_host)]
+        if not wanted:
+            text = f"cannot connect to {target}: it has no address of the family of {local_host}"
+            return fail(connect_error("EADDRNOTAVAIL", text))
+        return race(reactor, [_bind(attempt, found) for found in interleave(wanted)])
+
+    def explain(error: Exception) -> typing.NoReturn:
+        if isinstance(error, TimedOut):
+            message = f"cannot connect to {target}: no answer in {timeout:g} seconds"
+            raise ConnectTimedOut(message) from error
+        if isinstance(error, ConnectError) and not str(error).startswith("cannot connect"):
+            raise type(error)(f"cannot connect to {target}: {error}", error.code) from error
+        raise error
+
+    connecting: Deferred[T] = reactor.resolve(host).add_callback(run)
+    return connecting.timeout(timeout, reactor).add_errback(explain)
+
+
+def _bind(attempt: typing.Callable[[str], Deferred[T]], host: str) -> typing.Callable[[], Deferred[T]]:
+    return lambda: attempt(host)

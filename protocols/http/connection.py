@@ -31,7 +31,7 @@ from protocols.http.parser import RequestParser
 from protocols.http.request import RequestBody
 from protocols.http.resource import error_page
 from protocols.http.rules import RULES, RefusedRequest
-from protocols.http.sending import FileSender, StreamSender
+from protocols.http.sending import FileSender, StreamSender, close_body
 
 if typing.TYPE_CHECKING:
     from portable.reactor import Timer
@@ -292,7 +292,7 @@ class HTTPServer(Protocol):
             rendered if isinstance(rendered, Deferred) else ensure_deferred(rendered)
         )
         self._rendering = rendering
-        rendering.add_callbacks(self._respond, self._render_failed)
+        rendering.add_callbacks(self._rendered, self._render_failed).add_errback(self._abort)
 
     def _refuse(self, error: RefusedRequest) -> None:
         """Answer something that is no request."""
@@ -304,6 +304,17 @@ class HTTPServer(Protocol):
             self._started = site.wall_clock()
         self._broken = error
         self._write_answer(None, error_page(error.status, RULES[error.rule].reason))
+
+    def _rendered(self, response: object) -> None:
+        if isinstance(response, Response):
+            self._respond(response)
+        else:
+            self._render_failed(TypeError(f"a resource gave no Response but {response!r}"))
+
+    def _abort(self, error: Exception) -> None:
+        """An error of our own, or of a log, must not leave the client waiting."""
+        _log.error("%s: %s failed", self._peer, self._request, exc_info=error)
+        self._transport.abort()
 
     def _render_failed(self, error: Exception) -> None:
         request = self._request
@@ -326,7 +337,7 @@ class HTTPServer(Protocol):
         self._rendering = None
         request = self._request
         if request is None or self._state == _CLOSED:
-            _close_body(response)
+            close_body(response.body)
             return
         self._keep_alive = request.keep_alive and not (self._draining or self._continue or self._broken)
         if self._keep_alive and not self._parser.body_ended:
@@ -341,9 +352,9 @@ class HTTPServer(Protocol):
         encoder = self._site.encoder
         try:
             head = encoder.encode(response, method=method, is_1_1=is_1_1, keep_alive=self._keep_alive)
-        except Exception as error:  # noqa: BLE001 - a resource can put anything into a response
+        except Exception as error:  # noqa: BLE001 - a resource may have put anything into it
             _log.error("%s: the response to %s cannot be sent", self._peer, request, exc_info=error)
-            _close_body(response)
+            close_body(response.body)
             response = error_page(500)
             head = encoder.encode(response, method=method, is_1_1=is_1_1, keep_alive=self._keep_alive)
         self._keep_alive = head.keep_alive
@@ -359,7 +370,7 @@ class HTTPServer(Protocol):
             return
         self._transport.write(head.data)
         if not head.has_body:
-            _close_body(response)
+            close_body(response.body)
             self._finish(request)
             return
         self._state = _SEND
@@ -608,9 +619,3 @@ class HTTPServer(Protocol):
             return
         self._mark = sent
         self._arm(seconds)
-
-
-def _close_body(response: Response) -> None:
-    """Release a body that is not sent."""
-    if not isinstance(response.body, bytes):
-        response.body.close()

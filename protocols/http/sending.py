@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing
 
 from portable.deferred import Deferred, ensure_deferred
@@ -14,7 +15,19 @@ if typing.TYPE_CHECKING:
     from portable.transport import Transport
     from protocols.http.messages import BodyStream, Response
 
-__all__ = ["BodySender", "FileSender", "StreamSender"]
+__all__ = ["BodySender", "FileSender", "StreamSender", "close_body"]
+
+_log = logging.getLogger("protocols.http")
+
+
+def close_body(body: bytes | FileBody | BodyStream) -> None:
+    """Release what a body is made from. An error in that is logged: the answer does not depend on it."""
+    if isinstance(body, bytes):
+        return
+    try:
+        body.close()
+    except Exception:  # noqa: BLE001 - see above
+        _log.exception("a body could not be closed")
 
 
 class BodySender:
@@ -164,7 +177,7 @@ class StreamSender(BodySender):
 
     def release(self) -> None:
         """Close the stream."""
-        self._stream.close()
+        close_body(self._stream)
 
 
 class FileSender(BodySender):
@@ -209,4 +222,4 @@ class FileSender(BodySender):
 
     def release(self) -> None:
         """Close the files."""
-        self._body.close()
+        close_body(self._body)

@@ -1,0 +1,234 @@
+"""The server kind `web`: a folder, a file or a resource of one's own, by HTTP and HTTPS."""
+
+from __future__ import annotations
+
+import importlib
+import typing
+
+from portable.endpoints import TLSEndpoint
+from portable.errors import ConfigurationError, FileError
+from portable.files import file_status
+from portable.listener import ListenerOptions, ServerPort
+from portable.listening import listener_options, listening_options, server_ports
+from portable.options import Kind, Option
+from portable.service import PortService
+from protocols.http.server import Site
+from protocols.servers.web.accesslog import AccessLog
+from protocols.servers.web.static import DEFAULT_INDEX, DEFAULT_TYPE, StaticFile, StaticFolder
+
+if typing.TYPE_CHECKING:
+    from portable.deferred import Deferred
+    from portable.reactor import Reactor
+    from portable.service import Service
+    from protocols.http.connection import HTTPServer
+    from protocols.http.resource import Resource
+
+__all__ = ["KIND", "WebService", "load_resource", "make_service"]
+
+DEFAULT_PORT = 8080
+_ALPN = ListenerOptions(alpn=("http/1.1",))
+
+
+def load_resource(dotted_name: str) -> Resource:
+    """Return a new instance of the class "package.module.Name", which is called without arguments.
+
+    Raises:
+        ConfigurationError: there is no such class, or it cannot be made into a resource.
+    """
+    module_name, dot, class_name = dotted_name.rpartition(".")
+    if not dot or not module_name or not class_name.isidentifier():
+        raise ConfigurationError(f"{dotted_name!r} is not module.Class", "--class")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigurationError(
+            f"cannot import {module_name}: {type(error).__name__}: {error}", "--class"
+        ) from error
+    found: object = getattr(module, class_name, None)
+    if not callable(found):
+        raise ConfigurationError(f"module {module_name} has no class {class_name}", "--class")
+    try:
+        resource: object = found()
+    except Exception as error:
+        raise ConfigurationError(
+            f"{dotted_name}() failed: {type(error).__name__}: {error}", "--class"
+        ) from error
+    if not callable(getattr(resource, "render", None)) or not callable(getattr(resource, "child", None)):
+        raise ConfigurationError(f"{dotted_name} is no resource: it lacks render or child", "--class")
+    return typing.cast("Resource", resource)
+
+
+class WebService(PortService):
+    """One site on any number of ports.
+
+    Args:
+        resource: the root of the site.
+        values: checked values of the options of KIND.
+    """
+
+    def __init__(self, resource: Resource, values: typing.Mapping[str, typing.Any]) -> None:
+        ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
+        if values["https"] is not None:
+            endpoint = TLSEndpoint(
+                values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
+            )
+            ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
+        super().__init__(KIND.name, ports)
+        self._resource = resource
+        self._logfile: str | None = values["logfile"]
+        self._access_log: AccessLog | None = None
+        self._site: Site | None = None
+
+    def bind(self, reactor: Reactor) -> None:
+        """See `Service.bind`. Opens the access log too: its folder may be root's."""
+        if self._logfile is not None:
+            try:
+                self._access_log = AccessLog(self._logfile)
+            except FileError as error:
+                raise ConfigurationError(str(error), "--logfile") from error
+        self._site = Site(self._resource, clock=reactor, access_log=self._access_log)
+        super().bind(reactor)
+
+    def release(self) -> None:
+        """See `Service.release`."""
+        super().release()
+        self._close_log()
+
+    def start(self) -> None:
+        """See `Service.start`."""
+        reactor = self.reactor
+        if reactor is not None:
+            threads = reactor if "threads" in reactor.capabilities else None
+            if isinstance(self._resource, StaticFolder):
+                self._resource.threads = threads
+            if self._access_log is not None:
+                self._access_log.start(reactor, threads)
+        super().start()
+
+    def stop(self, seconds: float) -> Deferred[None]:
+        """See `Service.stop`. The log is complete when this is done."""
+        return super().stop(seconds).add_both(self._close_log)
+
+    def reload(self) -> None:
+        """See `Service.reload`. Opens the access log anew: it may have been renamed."""
+        super().reload()
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    def _close_log(self, result: None = None) -> None:
+        if self._access_log is not None:
+            self._access_log.close()
+
+    def _make_protocol(self) -> HTTPServer:
+        if self._site is None:
+            raise AssertionError("a connection before bind")
+        return self._site()
+
+
+def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
+    """Return the service for checked values. Opens nothing.
+
+    Raises:
+        ConfigurationError: there is nothing to serve, or it cannot be found.
+    """
+    _check(values)
+    return WebService(_make_resource(values), values)
+
+
+def _make_resource(values: typing.Mapping[str, typing.Any]) -> Resource:
+    if values["class"] is not None:
+        return load_resource(values["class"])
+    path: str = values["path"]
+    if not _status_is_dir(path):
+        return StaticFile(path, values["mime-type"])
+    return StaticFolder(
+        path,
+        index_names=values["index"] or DEFAULT_INDEX,
+        listing=values["listing"],
+        default_type=values["mime-type"],
+        ignore_suffix=values["allow-ignore-ext"],
+        follow_links=values["symlinks"],
+    )
+
+
+def _status_is_dir(path: str) -> bool:
+    try:
+        return file_status(path).is_dir
+    except FileError as error:
+        raise ConfigurationError(str(error), "--path") from error
+
+
+def _check(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse options that have no meaning together."""
+    if values["path"] is None and values["class"] is None:
+        raise ConfigurationError("nothing to serve: give --path DIR (or a file), or --class module.Resource")
+    if values["path"] is not None and values["class"] is not None:
+        raise ConfigurationError("give either --path or --class, not both", "--class")
+    for name in values["index"]:
+        if not name or "/" in name or "\\" in name or name in {".", ".."}:
+            raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
+    if values["https"] is not None and values["certificate"] is None:
+        raise ConfigurationError("--https needs --certificate FILE (PEM)", "--https")
+    for name in ("certificate", "privkey"):
+        if values["https"] is None and values[name] is not None:
+            raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+    _check_media_type(values["mime-type"])
+
+
+def _check_media_type(text: str) -> None:
+    kind, slash, rest = text.partition("/")
+    if not kind or not slash or not rest or any(char < " " or char > "~" for char in text):
+        raise ConfigurationError(f"{text!r} is not a media type such as text/plain", "--mime-type")
+
+
+KIND = Kind(
+    name="web",
+    version=1,
+    summary="a web server for a folder, a file or a resource class, by HTTP and HTTPS",
+    options=(
+        Option("path", "path", None, "folder or file to serve", must_exist=True, metavar="DIR|FILE"),
+        Option(
+            "index",
+            "str",
+            DEFAULT_INDEX,
+            "file shown for a folder; the first one that exists",
+            metavar="NAME",
+            repeatable=True,
+        ),
+        Option("listing", "bool", True, "list folders without an index file"),
+        Option(
+            "mime-type",
+            "str",
+            DEFAULT_TYPE,
+            "media type of files whose name tells none",
+            short="m",
+            metavar="TYPE",
+        ),
+        Option("allow-ignore-ext", "bool", False, "/foo also finds foo.html, or whichever foo.* there is"),
+        Option(
+            "symlinks", "bool", False, "follow symbolic links whose relative target stays inside the folder"
+        ),
+        Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),
+        Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
+        Option(
+            "certificate",
+            "path",
+            None,
+            "PEM file with the certificate and its chain",
+            short="c",
+            must_exist=True,
+        ),
+        Option(
+            "privkey",
+            "path",
+            None,
+            "PEM file with the private key, if it is not with the certificate",
+            short="k",
+            must_exist=True,
+        ),
+        Option("logfile", "path", None, "write an access log here, in the combined format", short="l"),
+        *listening_options(DEFAULT_PORT),
+    ),
+    make_service=make_service,
+    check=_check,
+)

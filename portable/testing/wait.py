@@ -42,7 +42,8 @@ def wait_for(reactor: Steppable, deferred: Deferred[T], seconds: float = 10.0) -
         if remaining <= 0:
             deferred.cancel()
             raise AssertionError(f"waited {seconds} s in vain for {described}")
-        reactor.step(remaining)
+        # What fires it may be queued already, and nothing else may happen for long after that.
+        reactor.step(min(remaining, LONGEST_STEP))
     if errors:
         raise errors[0]
     return results[0]

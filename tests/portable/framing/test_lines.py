@@ -135,6 +135,7 @@ def test_the_limit_does_not_count_the_ending() -> None:
     for ending in LineEnding:
         assert outcome([b"12345\r", b"\n"], 5, ending) == [b"12345"]
         assert outcome([b"123456"], 5, ending) == ["a line of more than 5 bytes"]
+        assert outcome([b"123456\r\n"], 5, ending) == ["a line of more than 5 bytes"]
         assert outcome([b"12345\r\n123456\r\n1\r\n1\r\n1\r\n"], 5, ending) == [
             b"12345",
             "a line of more than 5 bytes",
@@ -280,6 +281,17 @@ def test_a_reader_that_is_not_emptied_copies_little() -> None:
         assert reader.next_line() is not None
     assert len(reader) == 3 * total
     assert reader.copied <= 4 * 6 * total
+
+
+def test_what_was_taken_is_not_kept_for_ever() -> None:
+    reader = CountingReader(100)
+    for _ in range(1000):
+        reader.receive_data(b"0123456\r\n")
+    for _ in range(900):
+        assert reader.next_line() == b"0123456"
+    reader.receive_data(b"last\r\n")
+    assert len(reader._data) == len(reader) == 906
+    assert [reader.next_line() for _ in range(101)][-1] == b"last"
 
 
 def test_encode_line() -> None:

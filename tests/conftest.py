@@ -7,14 +7,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+import typing
 
 import pytest
 from hypothesis import settings
 
-from portable.reactor import Reactor
 from tests.backends_under_test import BACKENDS, Backend, parse_backend
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from portable.reactor import Reactor
 
 # Two slow machines and a coverage tracer must not fail a test that is right.
 settings.register_profile("portable", deadline=None)
@@ -111,7 +114,7 @@ def _open_descriptors() -> set[tuple[str, str]]:
     return found
 
 
-def _assert_soon(remaining: Callable[[], list[Any]], what: str) -> None:
+def _assert_soon(remaining: Callable[[], list[typing.Any]], what: str) -> None:
     """Assert that `remaining()` becomes empty: threads take a moment to end, cycles wait for the collector."""
     deadline = time.monotonic() + 5
     left = remaining()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import typing
 
 from hypothesis import strategies as st
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["alphabet", "cuts", "splits"]
 
@@ -31,11 +35,11 @@ def cuts(length: int, max_cuts: int = 12) -> st.SearchStrategy[list[int]]:
 
 
 def alphabet(pieces: Iterable[bytes], max_size: int = 20) -> st.SearchStrategy[bytes]:
-    """Strings that mix `pieces` of a protocol's language with noise: noise alone seldom passes the first state."""
+    """Strings that mix `pieces` of a language with noise: noise alone seldom passes the first state."""
     piece = st.one_of(st.sampled_from(list(pieces)), st.binary(max_size=4))
     return st.lists(piece, max_size=max_size).map(b"".join)
 
 
 def _cut(data: bytes, offsets: list[int]) -> list[bytes]:
     edges = [0, *offsets, len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]

@@ -520,7 +520,8 @@ class TLSTransport:
             return
         self._finished = True
         if self.handshake_done:
-            self._nothing_unsent = self._raw.get_write_buffer_size() == 0
+            # Session tickets may wait still; nobody misses them.
+            self._nothing_unsent = self._bytes_sent == 0 or self._raw.get_write_buffer_size() == 0
             self._engine.close()
             self._flush()
         self._raw.close()

@@ -66,7 +66,7 @@ class Untrusting(Recorder):
 
 def test_the_protocol_is_made_when_the_handshake_is_done(certs: Certificates) -> None:
     pair = plain_pair(certs)
-    assert pair.client_tls.handshake_done is False
+    assert [pair.client_tls.handshake_done] == [False]
     with pytest.raises(LocalProtocolError, match="made when the TLS handshake is done"):
         pair.client_tls.get_protocol()
     assert pair.client_tls.get_extra_info("tls_version", "none yet") == "none yet"

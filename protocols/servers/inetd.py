@@ -130,11 +130,11 @@ def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-# All services together decide on the ports, so the options for one port do not apply.
+# There is a port for each service, so the options that stand for one port do not apply.
 _COMMON = [
     option
-    for option in listening_options(0, "127.0.0.1", idle_timeout=IDLE_TIMEOUT)
-    if option.name not in {"port", "listen"}
+    for option in listening_options(0, idle_timeout=IDLE_TIMEOUT)
+    if option.name not in {"port", "listen", "interface"}
 ]
 
 KIND = Kind(
@@ -152,6 +152,14 @@ KIND = Kind(
             maximum=HIGHEST_BASE,
         ),
         Option("udp", "bool", False, "serve UDP too, with guards against loops and amplification"),
+        Option(
+            "interface",
+            "interface",
+            "127.0.0.1",
+            "where to listen: an IP address, or nothing for every address of this machine",
+            short="i",
+            metavar="IP",
+        ),
         *_COMMON,
     ),
     make_service=make_service,

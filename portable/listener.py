@@ -1,4 +1,4 @@
-"""Where a server listens, and what all listeners have: limits, time-outs, throttle, TLS, PROXY headers, drain."""
+"""Where a server listens, with what every listener has: limits, time-outs, TLS, PROXY headers, drain."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_a_wrong_listening_string_says_what_and_where(text: str, complaint: str)
     ],
 )
 def test_a_wrong_connecting_string_says_what_and_where(text: str, complaint: str) -> None:
-    with pytest.raises(ConfigurationError, match="^endpoint ") as caught:
+    with pytest.raises(ConfigurationError, match=r"^endpoint ") as caught:
         parse_client_endpoint(text)
     assert complaint in str(caught.value)
 

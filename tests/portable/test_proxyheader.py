@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from portable.errors import RemoteProtocolError
 from portable.proxyheader import MAX_V1, MAX_V2, SIGNATURE, ProxyHeader, ProxyHeaderParser
 from portable.transport import Address
+from tests.strategies import alphabet, splits
 
 LONGEST_V1 = b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535".ljust(MAX_V1 - 2, b" ") + b"\r\n"
 NOTHING = ProxyHeader(None, None)
@@ -45,11 +46,6 @@ def outcome(chunks: typing.Iterable[bytes]) -> object:
     except RemoteProtocolError as exc:
         return str(exc)
     return None if header is None else (header, rest)
-
-
-def cut(data: bytes, places: typing.Iterable[int]) -> list[bytes]:
-    ends = sorted({0, len(data), *(place for place in places if place < len(data))})
-    return [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
 
 
 GOOD = [
@@ -143,21 +139,12 @@ def test_an_incomplete_header_waits_for_more(header: bytes) -> None:
         assert outcome([header[:end]] if end else []) is None
 
 
-ALPHABET = st.sampled_from(
-    [
-        *(good[0] for good in GOOD),
-        LONGEST_V1,
-        SIGNATURE,
-        b"PROXY ",
-        b"TCP4 ",
-        b"1.2.3.4 ",
-        b"80 ",
-        b"\r\n",
-        b"\x21\x11",
-    ]
-)
+WORDS = [
+    *(good[0] for good in GOOD),
+    *(LONGEST_V1, SIGNATURE, b"PROXY ", b"TCP4 ", b"1.2.3.4 ", b"80 ", b"\r\n", b"\x21\x11"),
+]
 
 
-@given(st.lists(ALPHABET | st.binary(max_size=30), max_size=6).map(b"".join), st.lists(st.integers(0, 300)))
-def test_any_split_gives_the_same_header(data: bytes, places: list[int]) -> None:
-    assert outcome(cut(data, places)) == outcome([data])
+@given(stream=alphabet(WORDS, max_size=5), data=st.data())
+def test_any_split_gives_the_same_header(stream: bytes, data: st.DataObject) -> None:
+    assert outcome(data.draw(splits(stream))) == outcome([stream])

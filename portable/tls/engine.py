@@ -148,7 +148,8 @@ class Engine:
             # Into memory, so all of it is taken.
             self.tls.write(data)
         except ssl.SSLError as exc:
-            raise tls_error(exc) from exc
+            # If a record that could not be read is why, say so.
+            raise self._error or tls_error(exc) from exc
 
     def close(self) -> None:
         """Say close_notify. Never raises: a connection that has failed needs no farewell."""

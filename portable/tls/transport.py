@@ -19,7 +19,6 @@ loop: they go through `call_soon` of `get_extra_info("reactor")`, which every ra
 
 from __future__ import annotations
 
-import collections
 import logging
 import typing
 
@@ -28,14 +27,13 @@ from portable.errors import (
     ConnectionAborted,
     ConnectionLost,
     ConnectionTimedOut,
-    FileError,
     LocalProtocolError,
     RemoteProtocolError,
     TLSError,
     TLSTruncated,
 )
-from portable.files import file_error
 from portable.tls.engine import MAX_HANDSHAKE, READ_SIZE, Engine
+from portable.tls.sendqueue import SendQueue
 
 if typing.TYPE_CHECKING:
     from portable.errors import TransportError
@@ -51,23 +49,8 @@ logger = logging.getLogger("portable.tls")
 # Seconds. How long a connection that cannot go on may take to say so, or one that was closed during the
 # handshake to complete it for what was written before.
 LINGER = 30.0
-# Bytes of a file that are read at once.
-FILE_PIECE = 64 * 1024
 # Bytes. Answers to key updates (RFC 8446 4.6.3) that we keep for a peer that does not read them.
 MAX_UNREAD_ANSWERS = 64 * 1024
-
-
-class _File:
-    """A `send_file` that waits in the queue."""
-
-    __slots__ = ("done", "file", "left", "offset", "sent")
-
-    def __init__(self, file: typing.BinaryIO, offset: int, count: int) -> None:
-        self.file = file
-        self.offset = offset
-        self.left = count
-        self.sent = 0
-        self.done: Deferred[int] = Deferred()
 
 
 class TLSTransport:
@@ -110,8 +93,7 @@ class TLSTransport:
         self._eof_told = False
         self._bytes_received = 0
         # Writing. The queue holds what waits for the handshake, or behind a file.
-        self._queue: collections.deque[bytes | _File] = collections.deque()
-        self._queued = 0
+        self._queue = SendQueue()
         self._raw_paused = False
         self._pause_told = False
         self._unread_answers = 0
@@ -184,14 +166,7 @@ class TLSTransport:
             # If the peer said farewell and we owed it nothing, it does not matter how the connection went down.
             self._error = exc
         error = self._error
-        for item in self._queue:
-            if isinstance(item, _File):
-                lost = (
-                    error if isinstance(error, ConnectionLost) else ConnectionLost("the connection has ended")
-                )
-                item.done.errback(lost)
-        self._queue.clear()
-        self._queued = 0
+        self._queue.clear(error)
         if not self.handshake_done:
             self._log_failure(error)
             waiters, self._waiters = self._waiters, []
@@ -234,8 +209,7 @@ class TLSTransport:
         plain = bytes(data)
         if self._queue or not self.handshake_done:
             if plain:
-                self._queue.append(plain)
-                self._queued += len(plain)
+                self._queue.add(plain)
                 self._schedule()
         else:
             self._encrypt(plain)
@@ -311,7 +285,7 @@ class TLSTransport:
         """Return the bytes that wait for the handshake or behind a file, plus the records that wait for the
         network. Files count for nothing until they are read.
         """
-        return self._queued + self._raw.get_write_buffer_size()
+        return self._queue.size + self._raw.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
         """See `portable.transport.Transport.get_extra_info`. Besides, "ssl_object" as in asyncio."""
@@ -349,13 +323,10 @@ class TLSTransport:
         the reactor's thread; the Deferred fires when the last piece was encrypted and most of it taken by the
         system.
         """
-        item = _File(file, offset, count)
         if self._closing:
-            item.done.errback(ConnectionLost("the connection is closing", "ECONNABORTED"))
-        else:
-            self._queue.append(item)
-            self._schedule()
-        return item.done
+            return fail(ConnectionLost("the connection is closing", "ECONNABORTED"))
+        self._schedule()
+        return self._queue.add_file(file, offset, count)
 
     # Reading.
 
@@ -443,42 +414,21 @@ class TLSTransport:
         """Send what is in the queue, files only as fast as the network takes them."""
         # On a raw transport that is going down, a file would seem to be sent as fast as it can be read.
         while self._queue and self.handshake_done and not self._finished and not self._raw.is_closing():
-            item = self._queue[0]
-            if isinstance(item, _File):
-                if not self._send_piece(item):
-                    return
-            else:
-                self._queue.popleft()
-                self._queued -= len(item)
-                self._encrypt(item)
+            if self._queue.file_is_next and not self._has_room():
+                return
+            self._encrypt(self._queue.take())
         if self._closing and self.handshake_done:
             self._finish()
 
-    def _send_piece(self, item: _File) -> bool:
-        """Send the next piece of a file; return False if it must wait for the network."""
+    def _has_room(self) -> bool:
+        """Return whether the network keeps up; if not, `_pump` is called again when it does."""
         if self._raw_paused:
             return False
-        if self._raw.get_write_buffer_size() > self._raw.get_write_buffer_limits()[1]:
-            # The raw transport sends at the end of this turn, and only then knows whether to pause us.
-            self._schedule()
-            return False
-        piece = b""
-        if item.left > 0:
-            try:
-                item.file.seek(item.offset + item.sent)
-                piece = item.file.read(min(item.left, FILE_PIECE))
-            except Exception as exc:  # noqa: BLE001 - whatever a file object raises, the Deferred tells it
-                self._queue.popleft()
-                item.done.errback(_read_error(exc))
-                return True
-        if piece:
-            item.sent += len(piece)
-            item.left -= len(piece)
-            self._encrypt(piece)
-        else:
-            self._queue.popleft()
-            item.done.callback(item.sent)
-        return True
+        if self._raw.get_write_buffer_size() <= self._raw.get_write_buffer_limits()[1]:
+            return True
+        # The raw transport sends at the end of this turn, and only then knows whether to pause us.
+        self._schedule()
+        return False
 
     def _tell_flow(self) -> None:
         """Have the protocol pause or resume writing. From the loop only."""
@@ -486,10 +436,10 @@ class TLSTransport:
             return
         low, high = self._raw.get_write_buffer_limits()
         if self._pause_told:
-            if not self._raw_paused and self._queued <= low:
+            if not self._raw_paused and self._queue.size <= low:
                 self._pause_told = False
                 self._protocol.resume_writing()
-        elif self._raw_paused or self._queued > high:
+        elif self._raw_paused or self._queue.size > high:
             self._pause_told = True
             self._protocol.pause_writing()
 
@@ -551,14 +501,6 @@ class TLSTransport:
         # Health checks and port scanners connect and go; that is no news.
         level = logging.INFO if self._handshake_bytes else logging.DEBUG
         logger.log(level, "TLS handshake with %s failed: %s", self._raw.get_extra_info("peername"), error)
-
-
-def _read_error(exc: Exception) -> FileError:
-    if isinstance(exc, FileError):
-        return exc
-    if isinstance(exc, OSError):
-        return file_error(exc, "the file being sent")
-    return FileError(f"cannot read the file being sent: {exc}", "EIO")
 
 
 def _cipher(engine: Engine) -> str | None:

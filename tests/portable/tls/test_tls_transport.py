@@ -419,6 +419,7 @@ def test_payload_is_counted_not_records(certs: Certificates) -> None:
 def test_write_takes_a_copy_of_what_can_change(certs: Certificates) -> None:
     pair = plain_pair(certs)
     buffer = bytearray(b"before")
+    pair.client_tls.write(b"")
     pair.client_tls.write(buffer)
     buffer[:] = b"after!"
     pair.flush()
@@ -551,6 +552,33 @@ def test_a_changed_record_breaks_the_connection(certs: Certificates) -> None:
     assert isinstance(pair.server.reason, TLSError)
     assert "changed on its way" in str(pair.server.reason)
     assert "bad record mac" in str(pair.client.reason)
+
+
+def test_a_write_after_a_changed_record_changes_nothing(certs: Certificates) -> None:
+    class Echo(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.write(data)
+
+    echo = Echo()
+    pair = plain_pair(certs).shake()
+    echo.connection_made(pair.server.transport)
+    pair.server.transport.set_protocol(echo)
+    sent = bytearray(_record(pair, b"good") + _record(pair, b"bad"))
+    sent[-1] ^= 1
+    pair.link.b.receive(bytes(sent))
+    pair.flush()
+    assert echo.data == b"good"
+    assert "changed on its way" in str(echo.reason)
+
+
+def test_nothing_from_the_network_matters_after_close(certs: Certificates) -> None:
+    pair = plain_pair(certs).shake()
+    pair.client_tls.close()
+    pair.client_tls.data_received(b"garbage")
+    assert pair.client_tls.eof_received()
+    pair.flush()
+    assert pair.client.reason is None
 
 
 def test_reset_is_reset(certs: Certificates) -> None:

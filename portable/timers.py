@@ -1,9 +1,9 @@
 """Calls at a certain time, for reactors and for manual clocks.
 
 One heap of (time, number of making, timer). Cancelling and putting off leave the heap alone: an entry whose
-timer was cancelled is dropped when it surfaces, one whose timer was put off is put back with its new time. So an
-idle time-out that is reset for every byte costs two assignments. When more than half of the entries are dead,
-the heap is made anew without them.
+timer was cancelled is dropped when it surfaces, one whose timer was put off is put back with its new time. So
+an idle time-out that is reset for every byte costs two assignments. When more than half of the entries are
+dead, the heap is made anew without them.
 """
 
 # ruff: noqa: SLF001  a heap and its timers are one thing in two classes.

@@ -71,8 +71,8 @@ class FileLog(_Log):
     A rotation renames, from the oldest to the current one, and then opens a new file: whenever the process is
     killed, every file that is there is whole. A gap in the numbers that is left then does no harm.
 
-    Attributes:
-        path: of the current file. May be set to another name of the same file, as after chroot.
+    The folder is opened once, before privileges are dropped or the root folder changes: afterwards its path may
+    lead nowhere.
     """
 
     def __init__(self, path: str, rotate_at: int = ROTATE_AT, kept: int = KEPT) -> None:
@@ -83,12 +83,15 @@ class FileLog(_Log):
         """
         super().__init__()
         self.path = path
+        folder, self._name = os.path.split(os.path.abspath(path))
+        self._folder = -1
         self._rotate_at = rotate_at
         self._kept = kept
         self._fd = -1
         self._size = 0
         self._complained = False
         try:
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._open()
         except OSError as error:
             reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
@@ -97,7 +100,7 @@ class FileLog(_Log):
             ) from error
 
     def _open(self) -> None:
-        fd = os.open(self.path, _FLAGS, 0o640)
+        fd = os.open(self._name, _FLAGS, 0o640, dir_fd=self._folder)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
@@ -152,8 +155,8 @@ class FileLog(_Log):
         try:
             for number in range(self._kept - 1, 0, -1):
                 with contextlib.suppress(FileNotFoundError):
-                    os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
-            os.replace(self.path, f"{self.path}.1")
+                    self._rename(f"{self._name}.{number}", f"{self._name}.{number + 1}")
+            self._rename(self._name, f"{self._name}.1")
         except FileNotFoundError:
             # Somebody has moved the current file away: as good as rotated.
             pass
@@ -167,6 +170,9 @@ class FileLog(_Log):
         else:
             self._complained = False
 
+    def _rename(self, old: str, new: str) -> None:
+        os.replace(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+
     def _cannot_rotate(self, error: OSError) -> None:
         # The log grows on in the old file; one try for each further ROTATE_AT bytes is enough.
         self._size = 0
@@ -178,7 +184,8 @@ class FileLog(_Log):
 
     def close(self) -> None:
         """Close the file. Idempotent."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        for fd in (self._fd, self._folder):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._folder = -1
         super().close()

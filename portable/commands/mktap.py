@@ -104,13 +104,13 @@ def _general_parser() -> Parser:
     )
     parser.add_argument("-g", "--gid", metavar="G", help="group likewise (default: the main group of --uid)")
     parser.add_argument("--list", action="store_true", help="list the kinds of servers")
-    _add_common(parser, "mktap")
+    _add_common(parser)
     return parser
 
 
-def _add_common(parser: Parser, command: str) -> None:
+def _add_common(parser: Parser) -> None:
     parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
-    parser.add_argument("--version", action="version", version=version_text(command))
+    parser.add_argument("--version", action="version", version=version_text("mktap"))
 
 
 def _list() -> int:
@@ -206,7 +206,7 @@ def kind_parser(kind: Kind) -> Parser:
                 metavar=metavar or _METAVARS.get(option.type, "TEXT"),
                 help=text,
             )
-    _add_common(parser, f"mktap {kind.name}")
+    _add_common(parser)
     return parser
 
 

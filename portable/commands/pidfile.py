@@ -30,12 +30,17 @@ _PID = re.compile(rb"[1-9][0-9]{0,9}\n?\Z")
 class PidFile:
     """One pid file.
 
-    Attributes:
-        path: absolute. May be set to another name of the same file, as after chroot.
+    Its folder is opened once, before privileges are dropped or the root folder changes: afterwards its path may
+    lead nowhere.
+
+    Args:
+        path: absolute.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._folder_path, self._name = os.path.split(path)
+        self._folder = -1
         self._fd = -1
 
     def refuse_live(self) -> None:
@@ -57,21 +62,22 @@ class PidFile:
             CommandError: as `refuse_live`; or it cannot be written.
         """
         # Written aside and linked: whoever sees the file sees all of it, and `link` replaces nothing.
-        aside = f"{self.path}.{secrets.token_hex(8)}"
+        aside = f".{self._name}.{secrets.token_hex(8)}"
         try:
             with self._locked():
                 self._remove_stale()
-                fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                fd = os.open(aside, flags, 0o644, dir_fd=self._folder)
                 try:
                     os.fchmod(fd, 0o644)
                     os.fchown(fd, uid, gid)
                     os.write(fd, b"%d\n" % os.getpid())
-                    os.link(aside, self.path)
+                    os.link(aside, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
                 except BaseException:
                     os.close(fd)
                     raise
                 finally:
-                    os.unlink(aside)
+                    os.unlink(aside, dir_fd=self._folder)
                 self._fd = fd
         except OSError as error:
             raise self._failure("write", error) from error
@@ -82,8 +88,8 @@ class PidFile:
         if fd < 0:
             return
         try:
-            if os.path.samestat(os.lstat(self.path), os.fstat(fd)):
-                os.unlink(self.path)
+            if os.path.samestat(os.lstat(self._name, dir_fd=self._folder), os.fstat(fd)):
+                os.unlink(self._name, dir_fd=self._folder)
         except FileNotFoundError:
             pass
         except OSError:
@@ -95,7 +101,8 @@ class PidFile:
 
     def _remove_stale(self) -> None:
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(self._name, flags, dir_fd=self._folder)
         except FileNotFoundError:
             return
         try:
@@ -107,21 +114,22 @@ class PidFile:
         if content.strip() and _PID.match(content) is None:
             raise CommandError(f"{self.path!r} is not a pid file; choose another with --pidfile")
         pid = int(content) if content.strip() else 0
-        if pid and pid != os.getpid() and is_alive(pid):
+        if pid and pid != os.getpid() and _is_alive(pid):
             raise CommandError(
                 f"another server is running, process {pid} says {self.path!r}; stop it with: kill {pid}"
             )
-        os.unlink(self.path)
+        os.unlink(self._name, dir_fd=self._folder)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other starting servers out of the folder between looking at the file and changing it."""
-        fd = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._folder < 0:
+            self._folder = os.open(self._folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._folder, fcntl.LOCK_EX)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(fd)
+            fcntl.flock(self._folder, fcntl.LOCK_UN)
 
     def _failure(self, what: str, error: OSError) -> CommandError:
         reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
@@ -130,7 +138,7 @@ class PidFile:
         )
 
 
-def is_alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     """Return whether there is a process with this number."""
     try:
         os.kill(pid, 0)

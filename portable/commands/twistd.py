@@ -124,11 +124,11 @@ def _run(argv: Sequence[str]) -> int:
     profile = os.path.abspath(chosen.profile) if chosen.profile else ""
     if chosen.check:
         return _check(load(), chosen)
+    root = os.path.abspath(chosen.chroot) if chosen.chroot else ""
     if chosen.rundir:
         os.chdir(chosen.rundir)
     if umask is not None:
         os.umask(umask)
-    root = os.path.abspath(chosen.chroot) if chosen.chroot else ""
     pidfile = PidFile(_below(root, os.path.abspath(chosen.pidfile)))
     pidfile.refuse_live()
     log = _open_log(chosen, root)
@@ -219,9 +219,6 @@ class _Launch:
     def _change_root(self) -> None:
         os.chroot(self._root)
         os.chdir("/")
-        self._pidfile.path = _inside(self._root, self._pidfile.path)
-        if isinstance(self._log, FileLog):
-            self._log.path = _inside(self._root, self._log.path)
 
     def _become(self) -> None:
         """Drop privileges and write the pid file."""
@@ -314,12 +311,8 @@ def _set_formatter(log: FileLog | StreamLog, chosen: Namespace, secrets: tuple[s
 
 
 def _below(root: str, path: str) -> str:
-    """Return where `path`, as the server will know it after chroot, is now."""
+    """Return `path`, moved below `root` unless it is there: a folder outside, held open, would be a way out."""
     return path if not root or path.startswith(f"{root}/") else root + path
-
-
-def _inside(root: str, path: str) -> str:
-    return path[len(root) :]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import typing
+
+import pytest
+
+from portable.commands import mktap
+from portable.commands.usage import Parser, UsageError
+from portable.options import Kind, Option
+from portable.service import Service
+from portable.tap import load_tap
+
+if typing.TYPE_CHECKING:
+    from tests.commands.processes import Folder
+
+FORWARD = ("portforward", "--port", "0", "--to", "tcp:127.0.0.1:1")
+
+
+@pytest.fixture
+def here(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """The folder, as this process's current one, for tests that call `main` directly."""
+    monkeypatch.chdir(folder.path)
+    return folder
+
+
+def test_it_writes_a_file_named_after_the_kind(folder: Folder) -> None:
+    folder.mktap(*FORWARD)
+    assert folder.names() == ["portforward.tap"]
+    document = json.loads(folder.read("portforward.tap"))
+    assert document["services"] == [
+        {"kind": "portforward", "version": 1, "options": {"to": "tcp:127.0.0.1:1", "port": 0}}
+    ]
+    assert stat.S_IMODE(os.stat(folder.path / "portforward.tap").st_mode) == 0o600
+
+
+def test_append_adds_a_server_and_keeps_the_others(here: Folder) -> None:
+    assert mktap.main(["--uid", "0", *FORWARD]) == 0
+    assert mktap.main(["--append", "portforward.tap", "inetd", "--services", "echo"]) == 0
+    loaded = load_tap("portforward.tap")
+    assert [service.kind.name for service in loaded.services] == ["portforward", "inetd"]
+    assert loaded.uid == 0
+    assert mktap.main(["-a", "portforward.tap", "-o", "other.tap", "-g", "0", *FORWARD]) == 0
+    assert len(load_tap("portforward.tap").services) == 2
+    assert len(load_tap("other.tap").services) == 3
+    assert load_tap("other.tap").gid == 0
+
+
+def test_the_kinds_are_listed_with_one_line_each(folder: Folder) -> None:
+    lines = folder.mktap("--list").splitlines()
+    assert any(line.startswith("inetd ") for line in lines)
+    assert any(line.startswith("portforward ") for line in lines)
+
+
+def test_help_of_a_kind_is_made_from_its_options(here: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["portforward", "--help"], ["--help", "portforward"]):
+        with pytest.raises(SystemExit) as caught:
+            mktap.main(words)
+        assert caught.value.code == 0
+        text = " ".join(capsys.readouterr().out.split())
+        assert (
+            "-p PORT, --port PORT TCP port; 0 for any free one (default: 6666 unless --listen is given)" in text
+        )
+        assert "--handshake-timeout TIME" in text
+        assert "in seconds; default: 30s" in text
+        assert "(required)" in text
+
+
+def test_help_and_version(folder: Folder) -> None:
+    assert "mktap KIND --help" in folder.mktap("--help")
+    assert folder.mktap("--version").startswith("mktap (Portable) ")
+    assert folder.mktap("inetd", "--version").startswith("mktap (Portable) ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which kind of server? See mktap --list"),
+        (["--append"], "expected one argument"),
+        (["--append", "x.tap"], "which kind of server?"),
+        (["--nonsense", "inetd"], "--nonsense"),
+        (["nokind"], "there is no server kind 'nokind'; known are: "),
+        (["portforward"], "--to: this option is required"),
+        (["portforward", "--to", "tcp:1"], "--to: "),
+        (["portforward", "--to", "tcp:h:1", "--port", "65536"], "--port: 65536 is not from 0 to 65535"),
+        (["portforward", "--to", "tcp:h:1", "--po", "1"], "unrecognized arguments: --po 1"),
+        (["portforward", "--to", "tcp:h:1", "more"], "unrecognized arguments: more"),
+        (["inetd", "--udp", "--no-udp"], "not allowed with"),
+        (["portforward", "--to", "tcp:h:1", "--listen", "tcp:99999"], "--listen: "),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    here: Folder, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mktap.main(words) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("mktap: ")
+    assert message in text
+    assert text.count("\n") == 1
+    assert here.names() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--append", "gone.tap", *FORWARD], "gone.tap"),
+        (["--append", "bad.tap", *FORWARD], "bad.tap: not a .tap file"),
+        (["--output", "no/such/folder.tap", *FORWARD], "no/such/folder.tap"),
+        (["--uid", "no-such-user", *FORWARD], "--uid: this system has no user 'no-such-user'"),
+        (["--gid", "no-such-group", *FORWARD], "--gid: this system has no group 'no-such-group'"),
+        (["--uid", "4000000", *FORWARD], "add --gid"),
+        (["portforward", "--port", "5", "--to", "tcp:localhost:5"], "forwarded to itself"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_1(
+    here: Folder, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here.path / "bad.tap").write_bytes(b"\x80\x04pickle")
+    assert mktap.main(words) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("mktap: ")
+    assert message in text
+    assert text.count("\n") == 1
+    assert here.names() == ["bad.tap"]
+
+
+def test_debug_shows_the_traceback(folder: Folder) -> None:
+    done = folder.run("mktap", "--append", "gone.tap", *FORWARD, "--debug")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.splitlines()[-1].startswith("mktap: ")
+
+
+def test_a_reader_that_goes_away_is_no_error(folder: Folder) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        folder.argv("mktap", "--list"),
+        cwd=folder.path,
+        env=folder.environ,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def every_type(values: typing.Any) -> Service:
+    return Service("x")
+
+
+EVERY = Kind(
+    "every",
+    1,
+    "Every type",
+    (
+        Option("text", "str", "100%", "A text"),
+        Option("small", "int", 2, "A number", minimum=1, maximum=3, unit="apples"),
+        Option("least", "int", 2, "A number", minimum=1),
+        Option("most", "int", 2, "A number", maximum=3),
+        Option("big", "size", 1024, "A size", minimum=1, maximum=2048),
+        Option("wait", "duration", 60.0, "A time", minimum=1),
+        Option("color", "choice", "red", "A color", choices=("red", "green")),
+        Option("flag", "bool", True, "A flag"),
+        Option("files", "path", (), "Files", repeatable=True, must_exist=True),
+        Option("word", "str", "hidden", "A secret", secret=True),
+    ),
+    every_type,
+)
+
+
+def test_help_tells_defaults_units_and_limits() -> None:
+    text = " ".join(mktap.kind_parser(EVERY).format_help().split())
+    for part in (
+        "--text TEXT A text (default: 100%)",
+        "--small N A number (in apples; from 1 to 3; default: 2)",
+        "--least N A number (at least 1; default: 2)",
+        "--most N A number (at most 3; default: 2)",
+        "--big SIZE A size (in bytes; from 1 to 2k; default: 1k)",
+        "--wait TIME A time (in seconds; at least 1s; default: 1m)",
+        "--color red|green A color (default: red)",
+        "--flag A flag (default: yes) --no-flag the opposite",
+        "--files PATH Files (may be repeated)",
+        "(default: ***)",
+    ):
+        assert part in text
+
+
+def test_options_of_every_type_reach_the_file(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mktap, "find_kind", lambda name: EVERY)
+    words = ["--big", "2k", "--wait", "2m", "--no-flag", "--files", "a", "--files", "b", "--color", "green"]
+    (here.path / "a").touch()
+    assert mktap.main(["every", *words]) == 1
+    (here.path / "b").touch()
+    assert mktap.main(["every", *words]) == 0
+    options = json.loads(here.read("every.tap"))["services"][0]["options"]
+    paths = [str(here.path / "a"), str(here.path / "b")]
+    assert options == {"big": 2048, "wait": 120.0, "flag": False, "files": paths, "color": "green"}
+
+
+def test_a_file_that_would_be_too_large_to_load_is_not_written(
+    here: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mktap, "MAX_SIZE", 10)
+    assert mktap.main(list(FORWARD)) == 1
+    assert "more than 10 bytes" in capsys.readouterr().err
+    assert here.names() == []
+
+
+def test_a_broken_entry_point_is_named_beside_the_others(
+    here: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from portable.kinds import Kinds
+
+    found = Kinds({"every": EVERY}, {"bad": "'bad' is no kind"})
+    monkeypatch.setattr(mktap, "find_kinds", lambda: found)
+    assert mktap.main(["--list"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "every  Every type\n"
+    assert err == "mktap: 'bad' is no kind\n"
+
+
+def test_the_parser_takes_no_abbreviations() -> None:
+    parser = Parser("x", "")
+    parser.add_argument("--long")
+    with pytest.raises(UsageError):
+        parser.parse_args(["--lo", "1"])
+
+
+# Appends for as long as it lives: the whole command again and again, without a start of Python for each.
+APPENDER = """
+import sys
+from portable.commands.mktap import main
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+while main(["--append", "x.tap", "portforward", "--to", "tcp:127.0.0.1:1"]) == 0:
+    pass
+"""
+
+
+def test_kill_while_appending_leaves_the_old_or_the_new_file_whole(folder: Folder) -> None:
+    chance = random.Random(4)
+    folder.mktap("--output", "x.tap", *FORWARD)
+    for _ in range(15):
+        count = len(load_tap(str(folder.path / "x.tap")).services)
+        process = subprocess.Popen(
+            [sys.executable, "-c", APPENDER], cwd=folder.path, env=folder.environ, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(chance.random() * 0.05)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+        # It loads, so it is whole; nothing that was there before is gone.
+        assert len(load_tap(str(folder.path / "x.tap")).services) >= count
+    assert count > 1

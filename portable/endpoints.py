@@ -432,8 +432,8 @@ def _split(text: str) -> list[str]:
             fields.append(text[start:at])
             start = at + 1
             may_open = True
-        elif character == "[" and may_open and (end := text.find("]", at)) >= 0:
-            at = end
+        elif character == "[" and may_open and "]" in text[at:]:
+            at = text.index("]", at)
             may_open = False
         else:
             may_open = character == "=" and "=" not in text[start:at]

@@ -5,6 +5,7 @@ The only labels are those of listeners, and an administrator chose them: no clie
 
 from __future__ import annotations
 
+import importlib
 import typing
 
 from portable.errors import ConfigurationError
@@ -34,8 +35,8 @@ class Metrics:
 
     Args:
         service: whose listeners are counted.
-        reactor: whose lag is measured. `Life.loop_lag` starts anew each time it is asked, so there should be one
-            who asks.
+        reactor: whose lag is measured. `Life.loop_lag` starts anew each time it is asked, so only one should
+            ask.
 
     Raises:
         ConfigurationError: the package prometheus-client is not installed.
@@ -127,10 +128,9 @@ def _totals(ports: list[ServerPort], attribute: str) -> dict[tuple[str, ...], in
 def _prometheus() -> typing.Any:
     """Return the module. It is optional, so it is asked for only when it is needed."""
     try:
-        import prometheus_client
-        import prometheus_client.core
+        importlib.import_module("prometheus_client.core")
+        return importlib.import_module("prometheus_client")
     except ImportError:
         raise ConfigurationError(
             "metrics need the package prometheus-client: pip install 'portable-net[metrics]'"
         ) from None
-    return prometheus_client

@@ -24,11 +24,9 @@ class LaggingReactor(FakeReactor):
 
 
 def running(loop: FakeReactor) -> Service:
-    ports = [
-        ServerPort("web", Recorder, TCPEndpoint(80), ListenerOptions(max_connections=2)),
-        DatagramPort("time", DatagramProtocol, TCPEndpoint(37)),
-    ]
-    service = PortService("all", ports)
+    web = ServerPort("web", Recorder, TCPEndpoint(80), ListenerOptions(max_connections=2))
+    time = DatagramPort("time", DatagramProtocol, TCPEndpoint(37))
+    service = PortService("all", [web, time])
     service.bind(loop.as_reactor)
     service.start()
     return service

@@ -81,10 +81,9 @@ def test_a_bind_that_fails_gives_back_what_was_bound(loop: FakeReactor) -> None:
     book: list[str] = []
     taken = PortService("old", [server("old", 80)])
     taken.bind(loop.as_reactor)
-    ports = [server("web", 81), DatagramPort("time", DatagramProtocol, TCPEndpoint(37)), server("web", 80)]
-    group = ServiceGroup(
-        "all", [Diary("a", book), ServiceGroup("b", [Diary("c", book), PortService("web", ports)])]
-    )
+    time = DatagramPort("time", DatagramProtocol, TCPEndpoint(37))
+    web = PortService("web", [server("web", 81), time, server("web", 80)])
+    group = ServiceGroup("all", [Diary("a", book), ServiceGroup("b", [Diary("c", book), web])])
     with pytest.raises(AddressInUse, match=r"^web tcp:80:interface=127\.0\.0\.1: 127\.0\.0\.1:80 is in use$"):
         group.bind(loop.as_reactor)
     assert [listener.closed for listener in loop.listeners] == [False, True]

@@ -1,0 +1,220 @@
+"""Listeners and endpoints over the sockets of each backend."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+import trustme
+
+from portable.endpoints import (
+    TCPClientEndpoint,
+    TCPEndpoint,
+    TLSClientEndpoint,
+    TLSEndpoint,
+    UnixClientEndpoint,
+    UnixEndpoint,
+)
+from portable.errors import AddressInUse, CertificateError, ConnectionRefused, ConnectTimedOut
+from portable.listener import ListenerOptions, ServerPort
+from portable.service import PortService, ServiceGroup
+from portable.testing import wait_for, wait_until
+from portable.transport import Address
+from tests.portable.listening import Draining, Recorder, Stubborn
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from portable.endpoints import Endpoint
+    from portable.reactor import Reactor
+
+ANY = TCPEndpoint(0, "127.0.0.1")
+
+
+@pytest.fixture(autouse=True)
+def _forget_protocols() -> None:
+    Recorder.made = []
+
+
+class Client(Recorder):
+    """Not one of the server's protocols."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        Recorder.made.remove(self)
+
+
+def serve(
+    reactor: Reactor, endpoint: Endpoint = ANY, factory: type[Recorder] = Recorder, **options: typing.Any
+) -> ServerPort:
+    server = ServerPort("web", factory, endpoint, ListenerOptions(**options))
+    server.bind(reactor)
+    server.start()
+    return server
+
+
+def number(server: ServerPort) -> int:
+    assert isinstance(server.address, Address)
+    return server.address.port
+
+
+def connect(reactor: Reactor, server: ServerPort) -> Client:
+    return wait_for(reactor, TCPClientEndpoint("127.0.0.1", number(server)).connect(reactor, Client))
+
+
+def test_a_question_is_answered(reactor: Reactor) -> None:
+    server = serve(reactor)
+    assert server.describe() == f"web tcp 127.0.0.1:{number(server)}"
+    client = connect(reactor, server)
+    client.transport.write(b"hello?")
+    wait_until(reactor, lambda: client.received == b"!")
+    client.transport.close()
+    wait_until(reactor, lambda: server.open == 0)
+    assert (server.accepted, server.bytes_received, server.bytes_sent) == (1, 6, 1)
+
+
+def test_unix_sockets(reactor: Reactor, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "s"
+    server = serve(reactor, UnixEndpoint(str(path), 0o600))
+    assert path.stat().st_mode & 0o777 == 0o600
+    client = wait_for(reactor, UnixClientEndpoint(str(path)).connect(reactor, Client))
+    client.transport.write(b"?")
+    wait_until(reactor, lambda: client.received == b"!")
+    server.stop_accepting()
+    assert not path.exists()
+
+
+def test_a_flood_is_refused_and_the_loop_goes_on(reactor: Reactor) -> None:
+    server = serve(reactor, max_connections=3)
+    clients = [connect(reactor, server) for _ in range(10)]
+    wait_until(reactor, lambda: server.refused == 7)
+    wait_until(reactor, lambda: sum(bool(client.lost) for client in clients) == 7)
+    for client in clients:
+        client.transport.close()
+    wait_until(reactor, lambda: server.open == 0)
+    again = connect(reactor, server)
+    again.transport.write(b"?")
+    wait_until(reactor, lambda: again.received == b"!")
+
+
+def test_a_factory_that_fails_leaves_the_listener_alive(reactor: Reactor, error_log: typing.Any) -> None:
+    class Moody(Recorder):
+        def __init__(self) -> None:
+            if not moods.pop():
+                raise RuntimeError("not today")
+            super().__init__()
+
+    moods = [True, False]
+    server = serve(reactor, ANY, Moody)
+    first, second = connect(reactor, server), connect(reactor, server)
+    wait_until(reactor, lambda: first.lost)
+    second.transport.write(b"?")
+    wait_until(reactor, lambda: second.received == b"!")
+    assert server.open == 1
+    error_log.expect("not today")
+
+
+def test_an_idle_connection_is_closed(reactor: Reactor) -> None:
+    server = serve(reactor, idle_timeout=0.05)
+    client = connect(reactor, server)
+    wait_until(reactor, lambda: client.lost)
+    assert server.open == 0
+
+
+def test_drain_refuses_new_connections_and_keeps_the_old(reactor: Reactor) -> None:
+    server = serve(reactor, ANY, Stubborn)
+    client = connect(reactor, server)
+    wait_until(reactor, lambda: server.open == 1)
+    done = server.drain(60)
+    with pytest.raises(ConnectionRefused):
+        connect(reactor, server)
+    client.transport.write(b"?")
+    wait_until(reactor, lambda: client.received == b"bye!")
+    assert not done.called
+    assert wait_for(reactor, server.drain(0)) == 1
+    assert wait_for(reactor, done) == 1
+
+
+def test_drain_waits_for_a_farewell(reactor: Reactor) -> None:
+    server = serve(reactor, ANY, Draining)
+    client = connect(reactor, server)
+    wait_until(reactor, lambda: server.open == 1)
+    assert wait_for(reactor, server.drain(60)) == 0
+    wait_until(reactor, lambda: client.lost)
+    assert client.received == b"bye"
+
+
+def test_proxy_headers(reactor: Reactor) -> None:
+    server = serve(reactor, proxy_protocol_from=("127.0.0.0/8",))
+    client = connect(reactor, server)
+    client.transport.write(b"PROXY TCP4 198.51.100.7 198.51.100.8 56324 443\r\n?")
+    wait_until(reactor, lambda: client.received == b"!")
+    peer = Recorder.made[0].transport.get_extra_info("peername")
+    assert peer == Address("198.51.100.7", 56324)
+
+
+def test_a_throttle_slows_the_peer_down(reactor: Reactor) -> None:
+    server = serve(reactor, throttle=200_000)
+    client = connect(reactor, server)
+    start = reactor.time()
+    client.transport.write(bytes(60_000))
+    wait_until(reactor, lambda: Recorder.made and len(Recorder.made[0].received) == 60_000)
+    # One slice passes at once.
+    assert reactor.time() - start >= 0.15
+    assert server.open == 1
+
+
+def test_all_ports_are_bound_or_none(reactor: Reactor) -> None:
+    taken = serve(reactor)
+    free = ServerPort("free", Recorder, ANY)
+    clash = ServerPort("mail", Recorder, TCPEndpoint(number(taken), "127.0.0.1"))
+    group = ServiceGroup("all", [PortService("web", [free]), PortService("mail", [clash])])
+    with pytest.raises(AddressInUse, match=rf"^mail tcp:{number(taken)}:interface=127\.0\.0\.1: "):
+        group.bind(reactor)
+    again = serve(reactor, TCPEndpoint(number(free), "127.0.0.1"))
+    assert number(again) == number(free)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        folder / "s.pem"
+    )
+    return folder
+
+
+def test_tls_both_ways(reactor: Reactor, files: pathlib.Path) -> None:
+    server = serve(reactor, TLSEndpoint(0, str(files / "s.pem"), interface="127.0.0.1"))
+    endpoint = TLSClientEndpoint("127.0.0.1", number(server), ca=str(files / "ca.pem"))
+    client = wait_for(reactor, endpoint.connect(reactor, Client))
+    assert isinstance(client, Client)
+    client.transport.write(b"?")
+    wait_until(reactor, lambda: client.received == b"!")
+    assert server.kind == "tls"
+    wait_for(reactor, server.drain(10))
+    wait_until(reactor, lambda: client.lost == [None])
+
+
+def test_a_server_with_a_strangers_certificate_is_refused(reactor: Reactor, files: pathlib.Path) -> None:
+    server = serve(reactor, TLSEndpoint(0, str(files / "s.pem"), interface="127.0.0.1"))
+    with pytest.raises(CertificateError):
+        wait_for(reactor, TLSClientEndpoint("127.0.0.1", number(server)).connect(reactor, Client))
+    wait_until(reactor, lambda: server.open == 0)
+
+
+def test_a_server_that_never_shakes_hands_is_given_up(reactor: Reactor) -> None:
+    server = serve(reactor)
+    endpoint = TLSClientEndpoint("127.0.0.1", number(server), timeout=0.1)
+    with pytest.raises(ConnectTimedOut, match="TLS handshake with 127"):
+        wait_for(reactor, endpoint.connect(reactor, Client))
+    wait_until(reactor, lambda: server.open == 0)
+
+
+def test_nobody_listens(reactor: Reactor) -> None:
+    server = serve(reactor)
+    server.stop_accepting()
+    with pytest.raises(ConnectionRefused):
+        wait_for(reactor, TLSClientEndpoint("127.0.0.1", number(server)).connect(reactor, Client))

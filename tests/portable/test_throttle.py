@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import io
+import typing
+
+import pytest
+
+from portable.errors import ConnectionLost, ConnectionReset, FileError
+from portable.testing import ManualClock, MemoryTransport
+from portable.throttle import ThrottledTransport
+from tests.portable.listening import Draining, Recorder
+
+RATE = 1000
+SLICE = 100
+
+
+def throttled(above: Recorder, *, window: int | None = None) -> tuple[MemoryTransport, ThrottledTransport]:
+    below = MemoryTransport(clock=ManualClock(), window=window)
+    transport = ThrottledTransport(below, above, RATE, below.clock)
+    below.connect(transport)
+    assert above.events == ["made"]
+    return below, transport
+
+
+class HalfOpen(Recorder):
+    def eof_received(self) -> bool | None:
+        super().eof_received()
+        return True
+
+
+class BrokenFile(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise RuntimeError("scratched")
+
+
+def test_an_unused_throttle_has_no_timer() -> None:
+    below, transport = throttled(Recorder())
+    assert below.clock.next_time() is None
+    transport.write(b"x")
+    below.receive(b"y")
+    below.clock.advance(1)
+    assert below.clock.next_time() is None
+
+
+def test_a_rest_buys_no_burst() -> None:
+    below, transport = throttled(Recorder())
+    below.clock.advance(3600)
+    transport.write(bytes(5000))
+    assert len(below.written) <= 3 * SLICE
+
+
+def test_close_flushes_at_the_rate() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    transport.write(bytes(1000))
+    transport.close()
+    transport.close()
+    transport.write(b"too late")
+    below.receive(b"ignored")
+    assert transport.is_closing()
+    below.clock.advance(0.5)
+    assert not recorder.lost
+    below.clock.advance(0.5)
+    assert recorder.events == ["made", "lost"]
+    assert len(below.written) == 1000
+
+
+def test_abort_drops_what_waits() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    transport.write(bytes(1000))
+    below.receive(bytes(1000))
+    transport.abort()
+    below.clock.advance(1)
+    assert recorder.events[-1] == "lost"
+    assert len(below.written) < 1000
+    assert below.clock.next_time() is None
+
+
+def test_write_eof_comes_after_the_last_byte() -> None:
+    below, transport = throttled(Recorder())
+    transport.write(bytes(500))
+    transport.write_eof()
+    transport.write_eof()
+    transport.write(b"too late")
+    assert (below.eof_written, len(below.written) < 500) == (False, True)
+    below.clock.advance(1)
+    assert (below.eof_written, len(below.written)) == (True, 500)
+
+
+def test_the_end_of_the_input_comes_after_the_last_byte() -> None:
+    recorder = HalfOpen()
+    below, _ = throttled(recorder)
+    below.receive(bytes(1000))
+    below.receive_eof()
+    below.clock.advance(0.4)
+    assert "eof" not in recorder.events
+    below.clock.advance(1)
+    assert recorder.events[-1] == "eof"
+    assert len(recorder.received) == 1000
+    assert not below.lost
+
+
+def test_a_protocol_that_keeps_nothing_open_is_closed_after_the_end_of_the_input() -> None:
+    recorder = Recorder()
+    below, _ = throttled(recorder)
+    below.receive(bytes(1000))
+    below.receive_eof()
+    below.clock.advance(2)
+    assert recorder.events[-2:] == ["eof", "lost"]
+
+
+def test_a_paused_protocol_gets_nothing() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    below.receive(bytes(1000))
+    below.receive_eof()
+    transport.pause_reading()
+    before = len(recorder.received)
+    assert not transport.is_reading()
+    below.clock.advance(10)
+    assert len(recorder.received) == before
+    transport.resume_reading()
+    transport.resume_reading()
+    assert transport.is_reading()
+    assert len(recorder.received) == before
+    below.clock.advance(10)
+    assert recorder.received == bytes(1000)
+    assert recorder.events[-2:] == ["eof", "lost"]
+
+
+def test_a_protocol_that_pauses_at_its_last_byte_gets_the_end_when_it_resumes() -> None:
+    class Pausing(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if len(self.received) == 150:
+                self.transport.pause_reading()
+
+    recorder = Pausing()
+    below, transport = throttled(recorder)
+    below.receive(bytes(150))
+    below.receive_eof()
+    below.clock.advance(5)
+    assert "eof" not in recorder.events
+    transport.resume_reading()
+    below.clock.advance(1)
+    assert recorder.events[-2:] == ["eof", "lost"]
+
+
+def test_what_waits_in_a_broken_connection_is_dropped() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    below.receive(bytes(1000))
+    transport.write(bytes(100_000))
+    below.lose(ConnectionReset("gone"))
+    below.clock.advance(5)
+    assert len(recorder.received) < 1000
+    assert [str(exc) for exc in recorder.lost] == ["gone"]
+    transport.resume_reading()
+    assert below.clock.next_time() is None
+
+
+def test_what_waits_when_the_transport_below_ends_regularly_is_delivered() -> None:
+    recorder = Recorder()
+    _, transport = throttled(recorder)
+    transport.data_received(bytes(1000))
+    transport.connection_lost(None)
+    assert len(recorder.received) == 1000
+    assert recorder.events[-1] == "lost"
+
+
+def test_water_marks_tell_the_protocol_to_pause_and_resume() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    transport.set_write_buffer_limits(500)
+    assert transport.get_write_buffer_limits() == (125, 500)
+    transport.write(bytes(700))
+    assert recorder.events == ["made"]
+    below.clock.advance(0)
+    assert recorder.events == ["made", "pause"]
+    assert transport.get_write_buffer_size() == 700 - len(below.written)
+    below.clock.advance(1)
+    assert recorder.events == ["made", "pause", "resume"]
+    transport.set_write_buffer_limits(low=100)
+    assert transport.get_write_buffer_limits() == (100, 400)
+    transport.set_write_buffer_limits()
+    assert transport.get_write_buffer_limits() == (16384, 65536)
+    with pytest.raises(ValueError, match="water marks"):
+        transport.set_write_buffer_limits(1, 2)
+
+
+def test_a_slow_peer_is_waited_for() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder, window=0)
+    below.set_write_buffer_limits(50)
+    transport.writelines([bytes(500), bytes(500)])
+    below.clock.advance(5)
+    assert transport.get_write_buffer_size() == 1000
+    assert below.get_write_buffer_size() <= 3 * SLICE
+    below.allow(None)
+    below.clock.advance(2)
+    assert len(below.written) == 1000
+
+
+def test_only_bytes_are_written() -> None:
+    _, transport = throttled(Recorder())
+    with pytest.raises(TypeError, match="not str"):
+        transport.write(typing.cast("bytes", "text"))
+
+
+def test_files_are_sent_at_the_rate_and_in_order() -> None:
+    below, transport = throttled(Recorder())
+    sent: list[int] = []
+    transport.write(b"<")
+    transport.send_file(io.BytesIO(b"0123456789" * 50), 5, 450).add_callback(sent.append)
+    transport.write(b">")
+    transport.close()
+    below.clock.advance(0.2)
+    assert sent == []
+    assert len(below.written) < 400
+    below.clock.advance(1)
+    assert sent == [450]
+    assert bytes(below.written) == b"<" + (b"0123456789" * 50)[5:455] + b">"
+    assert below.lost
+
+
+def test_a_file_that_ends_early_gives_what_was_sent() -> None:
+    below, transport = throttled(Recorder())
+    sent: list[int] = []
+    transport.send_file(io.BytesIO(bytes(150)), 0, 1000).add_callback(sent.append)
+    below.clock.advance(1)
+    assert sent == [150]
+
+
+def test_a_file_that_cannot_be_read_fails_alone() -> None:
+    below, transport = throttled(Recorder())
+    errors: list[Exception] = []
+    transport.send_file(BrokenFile(), 0, 10).add_errback(errors.append)
+    transport.write(b"after")
+    below.clock.advance(1)
+    assert [type(error) for error in errors] == [FileError]
+    assert bytes(below.written) == b"after"
+
+
+@pytest.mark.parametrize("end", ["abort", "reset"])
+def test_a_file_is_cut_off_with_its_connection(end: str) -> None:
+    below, transport = throttled(Recorder())
+    errors: list[Exception] = []
+    transport.send_file(io.BytesIO(bytes(1000)), 0, 1000).add_errback(errors.append)
+    transport.send_file(io.BytesIO(bytes(1000)), 0, 1000).add_errback(errors.append)
+    below.clock.advance(0.15)
+    if end == "abort":
+        transport.abort()
+    else:
+        below.lose()
+    below.clock.advance(1)
+    assert [isinstance(error, ConnectionLost) for error in errors] == [True, True]
+    transport.send_file(io.BytesIO(b""), 0, 0).add_errback(errors.append)
+    assert [type(error) for error in errors[2:]] == [ConnectionLost]
+
+
+@pytest.mark.parametrize("window", [None, 0])
+def test_drain_is_passed_on(window: int | None) -> None:
+    polite, plain = Draining(), Recorder()
+    below, transport = throttled(polite, window=window)
+    transport.drain()
+    below.clock.advance(1)
+    assert polite.events[1] == "drain"
+    below, transport = throttled(plain, window=window)
+    transport.drain()
+    below.clock.advance(1)
+    assert plain.events[-1] == "lost"

@@ -40,9 +40,10 @@ class Guard:
 
 
 class End(Protocol):
-    """One end of a stream. It records every call, and raises AssertionError, which the backend logs and
-    the `reactor` fixture finds, if the order is not `connection_made data_received* eof_received? connection_lost`,
-    if `pause_writing` and `resume_writing` do not alternate, or if a call comes from inside a transport's method.
+    """One end of a stream. It records every call, and raises AssertionError, which the backend logs and the
+    `reactor` fixture finds, if the order is not `connection_made data_received* eof_received?
+    connection_lost`, if `pause_writing` and `resume_writing` do not alternate, or if a call comes from inside
+    a transport's method.
 
     Args:
         keep_open: what `eof_received` returns.

@@ -111,9 +111,7 @@ CASES: list[Case] = [
     _body("transfer-coding-repeated", "te-te-case", _CL_TE[1], b"transfer-encoding: chunked", body=_INNER),
     _body("transfer-coding-syntax", "te-chunked-chunked", b"Transfer-Encoding: chunked, chunked", body=_INNER),
     _body("transfer-coding-syntax", "te-chunked-gzip", b"Transfer-Encoding: chunked, gzip", body=_INNER),
-    _body(
-        "transfer-coding-syntax", "te-chunked-identity", b"Transfer-Encoding: chunked, identity", body=_INNER
-    ),
+    _body("transfer-coding-syntax", "te-chunked-identity", b"Transfer-Encoding: chunked, identity"),
     _body("transfer-coding-syntax", "te-quoted", b'Transfer-Encoding: "chunked"', body=_INNER),
     _body("transfer-coding-syntax", "te-semicolon", b"Transfer-Encoding: chunked;", body=_INNER),
     _body("transfer-coding-syntax", "te-parameter", b"Transfer-Encoding: chunked;q=1", body=_INNER),
@@ -125,9 +123,7 @@ CASES: list[Case] = [
     _body("transfer-coding-syntax", "te-bracket", b"Transfer-Encoding: [chunked]", body=_INNER),
     _body("transfer-coding-syntax", "te-two-words", b"Transfer-Encoding: identity chunked", body=_INNER),
     _body("transfer-coding-unknown", "te-gzip-chunked", b"Transfer-Encoding: gzip, chunked", body=_INNER),
-    _body(
-        "transfer-coding-unknown", "te-identity-chunked", b"Transfer-Encoding: identity, chunked", body=_INNER
-    ),
+    _body("transfer-coding-unknown", "te-identity-chunked", b"Transfer-Encoding: identity, chunked"),
     _body("transfer-coding-unknown", "te-gzip", b"Transfer-Encoding: gzip", body=_INNER),
     _body("transfer-coding-unknown", "te-identity", b"Transfer-Encoding: identity", body=_INNER),
     _body("transfer-coding-unknown", "te-xchunked", b"Transfer-Encoding: xchunked", body=_INNER),
@@ -291,7 +287,7 @@ CASES: list[Case] = [
     Case(
         "proxy-header",
         "request-line",
-        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n",
     ),
     Case("rtsp", "version-syntax", b"OPTIONS rtsp://a/x RTSP/1.0\r\n\r\n"),
     Case("nul-bytes", "method-syntax", b"\x00" * 100),

@@ -1,0 +1,215 @@
+"""The contract of UDP."""
+
+from __future__ import annotations
+
+import socket
+import typing
+
+import pytest
+
+from portable.errors import AddressInUse, AddressNotAvailable, ConnectError, ListenError
+from portable.protocol import DatagramProtocol
+from portable.testing import wait_until
+from portable.transport import Address
+
+if typing.TYPE_CHECKING:
+    from portable.errors import TransportError
+    from portable.reactor import Reactor
+    from portable.transport import DatagramTransport
+    from tests.conftest import ErrorLog
+
+
+class Datagrams(DatagramProtocol):
+    """Records every call, and judges their order."""
+
+    def __init__(self, *, echo: bool = False) -> None:
+        self.received: list[tuple[bytes, Address]] = []
+        self.errors: list[TransportError] = []
+        self.lost = False
+        self.echo = echo
+        self.transport: DatagramTransport
+
+    @property
+    def data(self) -> list[bytes]:
+        return [data for data, _ in self.received]
+
+    @property
+    def address(self) -> Address:
+        address = self.transport.get_extra_info("sockname")
+        assert isinstance(address, Address)
+        return address
+
+    def connection_made(self, transport: DatagramTransport) -> None:
+        assert not hasattr(self, "transport")
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        assert not self.lost
+        assert type(data) is bytes
+        self.received.append((data, addr))
+        if self.echo:
+            self.transport.sendto(data, addr)
+
+    def error_received(self, exc: TransportError) -> None:
+        assert not self.lost
+        self.errors.append(exc)
+
+    def connection_lost(self, exc: TransportError | None) -> None:
+        assert not self.lost
+        assert exc is None
+        self.lost = True
+
+
+def bound(reactor: Reactor, host: str = "127.0.0.1", *, echo: bool = False) -> Datagrams:
+    protocol = Datagrams(echo=echo)
+    reactor.listen_datagram(lambda: protocol, host)
+    wait_until(reactor, lambda: hasattr(protocol, "transport"))
+    return protocol
+
+
+def joined(reactor: Reactor, address: Address) -> Datagrams:
+    protocol = Datagrams()
+    reactor.connect_datagram(lambda: protocol, address.host, address.port)
+    wait_until(reactor, lambda: hasattr(protocol, "transport"))
+    return protocol
+
+
+def test_there_and_back(reactor: Reactor) -> None:
+    """Datagrams keep their limits and, on the loopback, their order; an empty one is one too."""
+    server, client = bound(reactor, echo=True), bound(reactor)
+    sent: list[bytes | bytearray | memoryview] = [
+        b"one",
+        b"",
+        b"three",
+        bytearray(b"four"),
+        memoryview(b"five"),
+    ]
+    for data in sent:
+        client.transport.sendto(data, server.address)
+    wait_until(reactor, lambda: len(client.received) == 5)
+    assert client.data == [bytes(data) for data in sent]
+    assert {addr for _, addr in client.received} == {server.address}
+    assert {addr for _, addr in server.received} == {client.address}
+
+
+def test_a_connected_socket(reactor: Reactor) -> None:
+    """It sends to its peer without an address, and knows it."""
+    server = bound(reactor, echo=True)
+    client = joined(reactor, server.address)
+    assert client.transport.get_extra_info("peername") == server.address
+    client.transport.sendto(b"hello")
+    wait_until(reactor, lambda: client.received)
+    assert client.received == [(b"hello", server.address)]
+
+
+def test_an_error_is_received(reactor: Reactor) -> None:
+    """ECONNREFUSED from a connected peer; the socket stays open."""
+    gone = bound(reactor)
+    address = gone.address
+    gone.transport.close()
+    wait_until(reactor, lambda: gone.lost)
+    client = joined(reactor, address)
+    client.transport.sendto(b"anybody?")
+    wait_until(reactor, lambda: client.errors)
+    assert client.errors[0].code == "ECONNREFUSED"
+    assert not client.lost
+
+
+def test_a_large_datagram(reactor: Reactor) -> None:
+    """65,507 bytes are the most that UDP over IPv4 carries (RFC 768); more is an error_received, EMSGSIZE."""
+    server, client = bound(reactor), bound(reactor)
+    client.transport.sendto(bytes(65_507), server.address)
+    wait_until(reactor, lambda: server.received)
+    assert len(server.data[0]) == 65_507
+    client.transport.sendto(bytes(65_508), server.address)
+    wait_until(reactor, lambda: client.errors)
+    assert client.errors[0].code == "EMSGSIZE"
+
+
+def test_an_ipv4_peer_of_a_socket_for_every_address(reactor: Reactor) -> None:
+    """It is shown as IPv4, and can be answered like that."""
+    server, client = bound(reactor, "", echo=True), bound(reactor)
+    client.transport.sendto(b"x", Address("127.0.0.1", server.address.port))
+    wait_until(reactor, lambda: client.received)
+    assert server.received[0][1] == client.address
+
+
+def test_what_sendto_refuses(reactor: Reactor) -> None:
+    """A TypeError for what is not bytes, a ValueError without an address on an unconnected socket."""
+    client = bound(reactor)
+    with pytest.raises(TypeError):
+        client.transport.sendto("text", client.address)  # type: ignore[arg-type] # what the test is about
+    with pytest.raises(ValueError, match="addr"):
+        client.transport.sendto(b"x")
+
+
+@pytest.mark.parametrize("method", ["close", "abort"])
+def test_the_end(reactor: Reactor, method: str) -> None:
+    """connection_lost(None) once, later; then nothing, and sendto does nothing."""
+    server, client = bound(reactor), bound(reactor)
+    getattr(client.transport, method)()
+    getattr(client.transport, method)()
+    assert client.transport.is_closing()
+    assert not client.lost
+    wait_until(reactor, lambda: client.lost)
+    client.transport.sendto(b"x", server.address)
+    client.transport.close()
+    for _ in range(3):
+        reactor.step()
+    assert server.received == []
+
+
+def test_close_sends_what_waits(reactor: Reactor) -> None:
+    """What was sent before close arrives."""
+    server, client = bound(reactor), bound(reactor)
+    client.transport.sendto(b"last words", server.address)
+    client.transport.close()
+    wait_until(reactor, lambda: client.lost and server.received)
+
+
+def test_a_flood_does_not_starve_the_loop(reactor: Reactor) -> None:
+    """Two ends that echo to each other forever leave time for timers."""
+    first, second = bound(reactor, echo=True), bound(reactor, echo=True)
+    for _ in range(20):
+        first.transport.sendto(b"x", second.address)
+    seen: list[int] = []
+    reactor.call_later(0.01, seen.append, 1)
+    wait_until(reactor, lambda: seen)
+
+
+def test_an_exception_in_a_call(reactor: Reactor, error_log: ErrorLog) -> None:
+    """It is logged, and the loop goes on."""
+
+    class Broken(Datagrams):
+        def datagram_received(self, data: bytes, addr: Address) -> None:
+            super().datagram_received(data, addr)
+            raise ZeroDivisionError("on purpose")
+
+    broken = Broken()
+    reactor.listen_datagram(lambda: broken, "127.0.0.1")
+    wait_until(reactor, lambda: hasattr(broken, "transport"))
+    client = bound(reactor)
+    client.transport.sendto(b"x", broken.address)
+    wait_until(reactor, lambda: broken.received)
+    error_log.expect("on purpose", 1)
+
+
+def test_errors_of_binding(reactor: Reactor) -> None:
+    """As for streams."""
+    first = bound(reactor)
+    with pytest.raises(AddressInUse):
+        reactor.listen_datagram(Datagrams, "127.0.0.1", first.address.port)
+    with pytest.raises(AddressNotAvailable):
+        reactor.listen_datagram(Datagrams, "192.0.2.1")
+    with pytest.raises((ConnectError, ListenError)):
+        reactor.connect_datagram(Datagrams, "not.an.address.invalid", 53)
+
+
+def test_reuse_port(reactor: Reactor) -> None:
+    """Two sockets share one address if both asked for it."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        pytest.skip("the system has no SO_REUSEPORT")
+    first = reactor.listen_datagram(Datagrams, "127.0.0.1", reuse_port=True)
+    port = first.get_extra_info("sockname").port
+    second = reactor.listen_datagram(Datagrams, "127.0.0.1", port, reuse_port=True)
+    assert second.get_extra_info("sockname").port == port

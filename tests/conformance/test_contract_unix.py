@@ -1,0 +1,172 @@
+"""The contract of Unix sockets and of listeners made by somebody else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import typing
+
+import pytest
+
+from portable.errors import AddressInUse, ConnectError, ConnectionRefused, ListenError
+from portable.testing import wait_for, wait_until
+from portable.transport import Address
+from tests.conformance.judge import End, port_of
+
+if typing.TYPE_CHECKING:
+    import pathlib
+
+    from portable.reactor import Reactor
+
+
+@pytest.fixture
+def unix(reactor: Reactor) -> Reactor:
+    if "unix" not in reactor.capabilities:
+        pytest.skip("no Unix sockets here")
+    return reactor
+
+
+def test_there_and_back(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """A stream like any other; the address is the path, "" for a client."""
+    path = str(tmp_path / "s")
+    server = End(on_data=lambda end, data: end.transport.write(data))
+    listener = unix.listen_unix(lambda: server, path)
+    assert listener.address == path
+    client = wait_for(unix, unix.connect_unix(End, path))
+    client.transport.write(b"hello")
+    wait_until(unix, lambda: client.data == b"hello")
+    assert client.transport.get_extra_info("peername") == path
+    assert server.transport.get_extra_info("sockname") == path
+    assert server.transport.get_extra_info("peername") == ""
+    client.transport.write_eof()
+    wait_until(unix, lambda: client.lost and server.lost)
+    assert server.calls == ["made", "data", "eof", "lost"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o777])
+def test_mode(unix: Reactor, tmp_path: pathlib.Path, mode: int) -> None:
+    """The file has its permissions before the first connection."""
+    path = tmp_path / "s"
+    unix.listen_unix(End, str(path), mode=mode)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_the_file_goes_with_the_listener(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """close removes it; a second close does nothing, though another has the path then."""
+    path = tmp_path / "s"
+    first = unix.listen_unix(End, str(path))
+    first.close()
+    assert not path.exists()
+    second = unix.listen_unix(End, str(path))
+    first.close()
+    assert path.exists()
+    second.close()
+
+
+def test_a_stale_file_is_replaced(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """A socket file nobody listens on, as a crash leaves it."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    unix.listen_unix(End, str(path))
+    client = wait_for(unix, unix.connect_unix(End, str(path)))
+    assert client.made
+
+
+def test_a_living_listener_is_not_replaced(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """AddressInUse."""
+    path = tmp_path / "s"
+    unix.listen_unix(End, str(path))
+    with pytest.raises(AddressInUse, match="s"):
+        unix.listen_unix(End, str(path))
+    assert wait_for(unix, unix.connect_unix(End, str(path))).made
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_another_file_is_not_replaced(unix: Reactor, tmp_path: pathlib.Path, kind: str) -> None:
+    """A ListenError, and the file is still there."""
+    path, other = tmp_path / "s", tmp_path / "other"
+    other.write_text("precious")
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(other)
+    with pytest.raises(ListenError):
+        unix.listen_unix(End, str(path))
+    assert path.is_dir() if kind == "folder" else path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("path", ["missing/folder/s", "x" * 200])
+def test_paths_that_cannot_be(unix: Reactor, tmp_path: pathlib.Path, path: str) -> None:
+    """A ListenError, a ConnectError; never anything else."""
+    with pytest.raises(ListenError):
+        unix.listen_unix(End, str(tmp_path / path))
+    with pytest.raises(ConnectError):
+        wait_for(unix, unix.connect_unix(End, str(tmp_path / path)))
+
+
+def test_nobody_listens(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """ConnectionRefused for a stale file; a ConnectError with ENOENT where there is none."""
+    path = tmp_path / "s"
+    with pytest.raises(ConnectError) as caught:
+        wait_for(unix, unix.connect_unix(End, str(path)))
+    assert caught.value.code == "ENOENT"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(ConnectionRefused):
+        wait_for(unix, unix.connect_unix(End, str(path)))
+
+
+@pytest.fixture
+def adopting(reactor: Reactor) -> Reactor:
+    if "adopt" not in reactor.capabilities:
+        pytest.skip("no adoption here")
+    return reactor
+
+
+def test_adopting_a_tcp_listener(adopting: Reactor) -> None:
+    """The descriptor belongs to the listener from then on."""
+    made = socket.create_server(("127.0.0.1", 0))
+    address = Address(*made.getsockname())
+    server = End()
+    listener = adopting.adopt_listener(lambda: server, made.detach())
+    assert listener.address == address
+    client = wait_for(adopting, adopting.connect(End, "127.0.0.1", port_of(listener)))
+    wait_until(adopting, lambda: server.made)
+    client.transport.close()
+    wait_until(adopting, lambda: client.lost and server.lost)
+
+
+def test_adopting_a_unix_listener(adopting: Reactor, tmp_path: pathlib.Path) -> None:
+    """Its file stays when it closes: whoever made it removes it."""
+    path = tmp_path / "s"
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    made.listen()
+    listener = adopting.adopt_listener(End, made.detach())
+    assert listener.address == str(path)
+    assert wait_for(adopting, adopting.connect_unix(End, str(path))).made
+    listener.close()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "datagram", "connected", "closed"])
+def test_what_cannot_be_adopted(adopting: Reactor, tmp_path: pathlib.Path, kind: str) -> None:
+    """A ListenError for everything that is not a listening stream socket; the caller keeps the descriptor."""
+    if kind == "file":
+        fd = os.open(tmp_path / "f", os.O_CREAT | os.O_RDWR)
+    elif kind == "datagram":
+        fd = socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach()
+    elif kind == "connected":
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        fd = ours.detach()
+    else:
+        fd = 10_000
+    with pytest.raises(ListenError):
+        adopting.adopt_listener(End, fd)
+    if kind != "closed":
+        os.close(fd)

@@ -11,7 +11,7 @@ from portable.errors import CertificateError, TLSError
 if typing.TYPE_CHECKING:
     from portable.tls.options import TLSOptions
 
-__all__ = ["MAX_HANDSHAKE", "READ_SIZE", "Engine", "tls_error"]
+__all__ = ["MAX_HANDSHAKE", "READ_SIZE", "SLICE", "Engine", "tls_error"]
 
 # Bytes. What a peer may send before the handshake is done. Chains of certificates stay below 20 KB,
 # post-quantum ones too.
@@ -20,6 +20,9 @@ MAX_HANDSHAKE = 64 * 1024
 READ_SIZE = 256 * 1024
 # RFC 8446 5.1: no record has more plain text.
 RECORD_SIZE = 16 * 1024
+# Bytes. A MemoryBIO never gives back the memory that it once needed: with whole reads and writes in it, each
+# connection would keep half a megabyte for its life.
+SLICE = 32 * 1024
 
 _ALERT = re.compile("(?:TLSV1|TLSV13|SSLV3)_ALERT_(.+)")
 _ABOUT_CERTIFICATES = ("CERTIFICATE", "UNKNOWN_CA")
@@ -75,6 +78,9 @@ class Engine:
         self._outgoing = ssl.MemoryBIO()
         self.tls = options.wrap(self._incoming, self._outgoing)
         self._error: TLSError | None = None
+        # What was received and OpenSSL has not been given yet, from `_given` on.
+        self._received = b""
+        self._given = 0
 
     @property
     def server_name(self) -> str | None:
@@ -86,7 +92,20 @@ class Engine:
 
     def receive_data(self, data: bytes) -> None:
         """Buffer `data`, bytes from the peer. Never raises."""
-        self._incoming.write(data)
+        self._received = self._received[self._given :] + data if self._received else data
+        self._given = 0
+
+    def _give(self) -> bool:
+        """Give OpenSSL the next slice of what was received; return False if there is none."""
+        if not self._received:
+            return False
+        end = self._given + SLICE
+        self._incoming.write(self._received[self._given : end])
+        self._given = end
+        if end >= len(self._received):
+            self._received = b""
+            self._given = 0
+        return True
 
     def data_to_send(self) -> bytes:
         """Return the bytes that must go to the peer now; often none."""
@@ -98,13 +117,15 @@ class Engine:
         Raises:
             TLSError: it failed.
         """
-        try:
-            self.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        except ssl.SSLError as exc:
-            raise tls_error(exc) from exc
-        return True
+        while True:
+            try:
+                self.tls.do_handshake()
+                return True
+            except ssl.SSLWantReadError:
+                if not self._give():
+                    return False
+            except ssl.SSLError as exc:
+                raise tls_error(exc) from exc
 
     def next_data(self) -> bytes:
         """Return up to READ_SIZE plain bytes; none if more must be received first, or the peer has `closed`.
@@ -120,6 +141,8 @@ class Engine:
             try:
                 part = self.tls.read(RECORD_SIZE)
             except ssl.SSLWantReadError:
+                if self._give():
+                    continue
                 break
             except ssl.SSLZeroReturnError:
                 part = b""
@@ -137,7 +160,7 @@ class Engine:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, data: bytes) -> None:
-        """Encrypt `data`.
+        """Encrypt `data`, best not more than SLICE bytes before the next `data_to_send`.
 
         Raises:
             TLSError: the connection has failed already.

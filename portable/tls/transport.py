@@ -11,6 +11,8 @@ The inner protocol sees what every transport gives it (see `portable.protocol`).
 - A stream that ends without close_notify may have been cut by anyone on the path: `connection_lost` gets
   TLSTruncated, and `eof_received` is not called.
 - `close` sends close_notify after everything written, and does not wait for the peer's (RFC 8446 6.1 lets us).
+  Only a client that has not read anything waits for the end of the stream, LINGER seconds at most: the server's
+  session tickets may be on their way, and a system that closes with data unread drops what it has not sent.
 
 What is written is encrypted at once and handed to the raw transport, which sends once for each turn of the
 loop. Calls to the inner protocol that a method such as `resume_reading` causes must come later and from the
@@ -32,7 +34,7 @@ from portable.errors import (
     TLSError,
     TLSTruncated,
 )
-from portable.tls.engine import MAX_HANDSHAKE, READ_SIZE, Engine
+from portable.tls.engine import MAX_HANDSHAKE, SLICE, Engine
 from portable.tls.sendqueue import SendQueue
 
 if typing.TYPE_CHECKING:
@@ -46,8 +48,8 @@ __all__ = ["LINGER", "TLSTransport", "tls_factory", "upgrade"]
 
 logger = logging.getLogger("portable.tls")
 
-# Seconds. How long a connection that cannot go on may take to say so, or one that was closed during the
-# handshake to complete it for what was written before.
+# Seconds. How long a connection that cannot go on may take to say so, one that was closed during the handshake
+# to complete it for what was written before, and a client to read what the server sends unasked.
 LINGER = 30.0
 # Bytes. Answers to key updates (RFC 8446 4.6.3) that we keep for a peer that does not read them.
 MAX_UNREAD_ANSWERS = 64 * 1024
@@ -88,6 +90,7 @@ class TLSTransport:
         self._linger: Timer | None = None
         # Reading.
         self._handshake_bytes = 0
+        self._heard = False
         self._paused = False
         self._raw_eof = False
         self._eof_told = False
@@ -141,9 +144,15 @@ class TLSTransport:
 
     def data_received(self, data: bytes) -> None:
         """Take records from the network."""
-        if self._finished:
+        if self.handshake_done:
+            self._heard = True
+            if self._closing:
+                # Read and thrown away: a connection closed with unread data is reset, and what is still on its
+                # way to the peer is lost.
+                return
+        elif self._finished:
             return
-        if not self.handshake_done:
+        else:
             self._handshake_bytes += len(data)
         self._engine.receive_data(data)
         self._go_on()
@@ -153,7 +162,9 @@ class TLSTransport:
         delivered.
         """
         self._raw_eof = True
-        if not self._finished:
+        if self._finished:
+            self._raw.close()
+        else:
             self._go_on()
         return True
 
@@ -237,7 +248,6 @@ class TLSTransport:
         if not self._queue:
             self._finish()
         elif self.handshake_done:
-            self._raw.pause_reading()
             self._schedule()
         else:
             self._start_linger()
@@ -394,8 +404,8 @@ class TLSTransport:
 
     def _encrypt(self, plain: bytes) -> None:
         try:
-            for start in range(0, len(plain), READ_SIZE):
-                piece = plain if len(plain) <= READ_SIZE else plain[start : start + READ_SIZE]
+            for start in range(0, len(plain), SLICE):
+                piece = plain if len(plain) <= SLICE else plain[start : start + SLICE]
                 self._engine.write(piece)
                 self._flush()
         except TLSError as exc:
@@ -474,12 +484,23 @@ class TLSTransport:
             self._nothing_unsent = self._bytes_sent == 0 or self._raw.get_write_buffer_size() == 0
             self._engine.close()
             self._flush()
+            if self._tickets_may_come() and self._raw.can_write_eof():
+                # The server hears what it would hear of a close, and answers it with its own. By then all that
+                # it sent has been read.
+                self._raw.write_eof()
+                self._raw.resume_reading()
+                self._start_linger()
+                return
         self._raw.close()
+
+    def _tickets_may_come(self) -> bool:
+        """Return whether the server may have sent what no protocol ever sees (RFC 8446 4.6.1), still unread."""
+        client = not self._options.server_side
+        return client and not self._heard and not self._raw_eof and self._engine.tls.version() == "TLSv1.3"
 
     def _fail(self, error: TLSError) -> None:
         """The connection cannot go on. The protocol hears of it from `connection_lost`."""
-        if self._error is None:
-            self._error = error
+        self._error = error
         self._closing = self._finished = True
         # The alert that tells the peer why.
         self._flush()
@@ -491,6 +512,9 @@ class TLSTransport:
             self._linger = self._clock.call_later(LINGER, self._give_up)
 
     def _give_up(self) -> None:
+        if self._error is None and self.handshake_done:
+            self._raw.close()
+            return
         if self._error is None:
             self._error = ConnectionTimedOut("the TLS handshake was not done in time after close")
         self.abort()

@@ -17,7 +17,6 @@ from portable.errors import ConfigurationError
 from portable.testing import ManualClock
 from portable.tls import CertificateWatch, TLSOptions, client_options, server_options
 from portable.tls.certificates import not_after
-from portable.tls.engine import tls_error
 from tests.portable.tls.certs import PASSWORD, Certificates, common_name, read
 from tests.portable.tls.recording import Pair
 
@@ -196,12 +195,6 @@ def test_dates_as_the_standard_writes_them() -> None:
 def test_no_bytes_confuse_the_reader_of_dates(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  which message does not matter
         not_after(data)
-
-
-def test_unknown_failures_are_told_in_openssl_s_words() -> None:
-    error = ssl.SSLError(1, "[SSL] whatever")
-    error.reason = ""
-    assert "whatever" in str(tls_error(error))
 
 
 # Reload

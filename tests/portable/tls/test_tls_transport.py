@@ -579,6 +579,45 @@ def test_nothing_from_the_network_matters_after_close(certs: Certificates) -> No
     assert pair.client_tls.eof_received()
     pair.flush()
     assert pair.client.reason is None
+    begun = plain_pair(certs)
+    begun.client_tls.close()
+    begun.client_tls.data_received(b"garbage")
+    begun.flush()
+    assert begun.client.events == []
+
+
+def without_tickets(certs: Certificates) -> Pair:
+    """Join a client to a server that sends it nothing unasked, which the client cannot know."""
+    options = server_options(*certs.server)
+    options.context.num_tickets = 0
+    return Pair(client_options("server.test", ca=certs.ca), options).shake()
+
+
+def test_a_client_that_has_read_nothing_waits_for_the_server_s_end(certs: Certificates) -> None:
+    pair = without_tickets(certs)
+    pair.client.transport.pause_reading()
+    pair.client.transport.write(b"brief")
+    pair.client.transport.close()
+    pair.link.flush_once()
+    assert pair.client.events == ["made"]
+    pair.flush()
+    assert pair.client.events == ["made", "lost"]
+    assert pair.client.reason is None
+    assert pair.server.data == b"brief"
+    assert pair.server.reason is None
+    assert pair.link.clock.next_time() is None
+
+
+def test_a_client_that_has_read_nothing_does_not_wait_forever(certs: Certificates) -> None:
+    pair = without_tickets(certs)
+    pair.link.stall(pair.link.a)
+    pair.client.transport.close()
+    pair.flush()
+    assert pair.client.events == ["made"]
+    pair.link.clock.advance(LINGER)
+    pair.flush()
+    assert pair.client.events == ["made", "lost"]
+    assert pair.client.reason is None
 
 
 def test_reset_is_reset(certs: Certificates) -> None:

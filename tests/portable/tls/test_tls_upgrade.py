@@ -132,6 +132,19 @@ def test_a_peer_that_goes_during_the_handshake(certs: Certificates) -> None:
     assert isinstance(client.reason, TLSTruncated)
 
 
+def test_a_handshake_that_fails_after_close(certs: Certificates) -> None:
+    client = Recorder()
+    transport = MemoryTransport(client)
+    tls = transport.start_tls(client_options("server.test", ca=certs.ca), 0)
+    tls.write(b"secret")
+    tls.close()
+    transport.receive(b"502 TLS not available\r\n")
+    assert client.events == ["made", "lost"]
+    assert isinstance(client.reason, TLSError)
+    assert b"secret" not in transport.take()
+    assert transport.clock.next_time() is None
+
+
 def test_upgrade_of_a_paused_transport(certs: Certificates) -> None:
     client, server = Recorder(), Recorder()
     link = connect_in_memory(client, server)

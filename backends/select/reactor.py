@@ -99,12 +99,14 @@ class _WakeUp:
 
     def on_event(self, flags: int) -> None:
         """Empty the pair. Signals write to it as well, and are not counted by `_pending`."""
-        self._pending = False
         try:
             while len(self._reader.recv(4096)) == 4096:
                 pass
         except BlockingIOError:
             pass
+        # Only now: a byte sent in between would be taken without being answered, and no other ever sent. Who
+        # sees the old value has queued its call already, and the loop looks at the queue before it waits.
+        self._pending = False
 
     def abort(self) -> None:
         """Close both ends."""

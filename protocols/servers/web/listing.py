@@ -12,6 +12,7 @@ import hashlib
 import html
 import os
 import pkgutil
+import re
 import typing
 import urllib.parse
 
@@ -44,6 +45,10 @@ _COLUMNS = (
     ("size", "Size", ' class="size"'),
     ("date", "Modified (UTC)", ' class="date"'),
 )
+# Controls, halves of surrogate pairs (bytes that are no UTF-8), and what turns the direction of reading: that
+# would make "evil<202E>gnp.exe" look like "evilexe.png".
+_UNSHOWABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+_DIGITS = re.compile("[0-9]+")
 _EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -75,18 +80,21 @@ def link_to(name: str) -> str | None:
 
 
 def _shown(name: str) -> str:
-    """Return `name` as HTML. What cannot be shown stands as percent-encoded bytes."""
-    if link_to(name) is None:
-        name = urllib.parse.quote_from_bytes(os.fsencode(name), safe=" !\"#$&'()*+,/:;<=>?@[]^`{|}")
-    # A name that turns the reading direction must not make "gnp.exe" of "exe.png".
+    """Return `name` as HTML. What cannot be shown, or would deceive, stands as percent-encoded bytes."""
+    if _UNSHOWABLE.search(name) is not None:
+        name = _UNSHOWABLE.sub(_percent_encoded, name)
     return f"<bdi>{html.escape(name)}</bdi>"
+
+
+def _percent_encoded(match: re.Match[str]) -> str:
+    return "".join([f"%{octet:02X}" for octet in os.fsencode(match.group())])
 
 
 def sort_entries(entries: list[FolderEntry], sort: str) -> list[FolderEntry]:
     """Return `entries` as the page shows them: folders first, each sorted by `sort`, one of SORTS.
 
-    Names are compared without regard to case, and decide between equal sizes and dates. May take a second for a
-    huge folder: call it in a thread.
+    Names are compared without regard to case, numbers in them by value ("x9" before "x10"), and decide
+    between equal sizes and dates. May take a second for a huge folder: call it in a thread.
     """
     entries = sorted(entries, key=_by_name)
     if sort.endswith("size"):
@@ -99,7 +107,11 @@ def sort_entries(entries: list[FolderEntry], sort: str) -> list[FolderEntry]:
 
 
 def _by_name(entry: FolderEntry) -> tuple[str, str]:
-    return entry.name.casefold(), entry.name
+    return _DIGITS.sub(_padded, entry.name.casefold()), entry.name
+
+
+def _padded(match: re.Match[str]) -> str:
+    return match.group().rjust(20, "0")
 
 
 def _by_size(entry: FolderEntry) -> int:
@@ -169,7 +181,7 @@ def _head(segments: Sequence[str], sort: str, any_entries: bool) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n{_ICONS}<main>\n"
+        f"<title>Index of {title}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n{_ICONS}<main>\n"
         f"<h1>{'<span>/</span>'.join(crumbs)}</h1>\n"
         f'<div class="card"><table>\n<thead><tr>{_column_heads(sort)}</tr></thead>\n<tbody>\n{up}{empty}'
     )

@@ -70,7 +70,7 @@ class MemoryDatagramTransport:
 
     def sendto(self, data: Buffer, addr: Address | None = None) -> None:
         """See `portable.transport.DatagramTransport.sendto`."""
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"sendto takes bytes, bytearray or memoryview, not {type(data).__name__}")
         target = addr or self._peer
         if target is None:

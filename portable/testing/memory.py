@@ -167,7 +167,7 @@ class MemoryTransport:
 
     def write(self, data: Buffer) -> None:
         """See `portable.transport.Transport.write`."""
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"write takes bytes, bytearray or memoryview, not {type(data).__name__}")
         if data and not self._eof_asked and not self._closing:
             self._queue(bytes(data))

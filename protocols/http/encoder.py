@@ -145,7 +145,7 @@ class HeadEncoder:
         chunked = False
         framing = ""
         if bodiless:
-            if length != 0 and isinstance(body, bytes | FileBody):
+            if length != 0 and isinstance(body, (bytes, FileBody)):
                 raise LocalProtocolError(f"status {status} has no body")
         elif length is None:
             chunked = is_1_1

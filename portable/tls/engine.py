@@ -160,13 +160,11 @@ class Engine:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, data: bytes) -> None:
-        """Encrypt `data`, best not more than SLICE bytes before the next `data_to_send`.
+        """Encrypt `data`, which is not empty; best not more than SLICE bytes before the next `data_to_send`.
 
         Raises:
             TLSError: the connection has failed already.
         """
-        if not data:
-            return
         try:
             # Into memory, so all of it is taken.
             self.tls.write(data)

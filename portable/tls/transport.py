@@ -568,7 +568,7 @@ def upgrade(transport: Transport, options: TLSOptions, unread: int) -> TLSTransp
         LocalProtocolError: `transport` is closing, speaks TLS already, or does not know its reactor.
     """
     protocol = transport.get_protocol()
-    if isinstance(protocol, TLSTransport):
+    if isinstance(protocol, TLSTransport) or transport.get_extra_info("tls_version") is not None:
         raise LocalProtocolError("the connection speaks TLS already")
     if transport.is_closing():
         raise LocalProtocolError("the connection is closing: too late for TLS")

@@ -9,6 +9,7 @@ from portable.testing import connect_in_memory
 from portable.tls import client_options, server_options, tls_factory
 
 if typing.TYPE_CHECKING:
+    from portable.deferred import Deferred
     from portable.errors import TransportError
     from portable.testing import ManualClock
     from portable.tls import TLSOptions
@@ -81,3 +82,26 @@ class Pair:
 def plain_pair(certs: Certificates, clock: ManualClock | None = None) -> Pair:
     """Join a client and a server with nothing special about them."""
     return Pair(client_options("server.test", ca=certs.ca), server_options(*certs.server), clock)
+
+
+def record(pair: Pair, plain: bytes) -> bytes:
+    """Return what the client would send for `plain`, without sending it."""
+    pair.client.transport.write(plain)
+    pair.link.a.allow(None)
+    sent = pair.link.a.take()
+    pair.link.a.window = 0
+    return sent
+
+
+def outcome(deferred: Deferred[typing.Any]) -> list[object]:
+    """Return a list that gets the result or the error."""
+    found: list[object] = []
+    deferred.add_callbacks(found.append, found.append)
+    return found
+
+
+def failure(deferred: Deferred[typing.Any]) -> BaseException:
+    found = outcome(deferred)
+    assert found, "nothing yet"
+    assert isinstance(found[0], BaseException), found
+    return found[0]

@@ -192,6 +192,9 @@ def test_upgrades_that_cannot_be(certs: Certificates) -> None:
         transport.start_tls(options, 0)
     with pytest.raises(LocalProtocolError, match="already"):
         tls.start_tls(options, 0)
+    # A wrapper around a TLSTransport has its own start_tls.
+    with pytest.raises(LocalProtocolError, match="already"):
+        upgrade(MemoryTransport(Recorder(), extra={"tls_version": "TLSv1.3"}), options, 0)
     closing = MemoryTransport(Recorder())
     closing.close()
     with pytest.raises(LocalProtocolError, match="closing"):

@@ -40,6 +40,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = [parse_backend(text) for text in metafunc.config.getoption("backend")]
     wanted = metafunc.config.getoption("reactor")
     chosen = [backend for backend in own or BACKENDS if not wanted or backend.name in wanted]
+    if not chosen:
+        known = ", ".join(backend.name for backend in own or BACKENDS)
+        raise pytest.UsageError(f"no backend is called {' or '.join(wanted)}; there are {known}")
     metafunc.parametrize("backend", chosen, ids=[backend.name for backend in chosen], indirect=True)
 
 

@@ -54,7 +54,7 @@ def upgraded(reactor: Reactor, sides: Sides) -> tuple[End, End]:
 
 
 def test_upgrade(reactor: Reactor, sides: Sides) -> None:
-    """Both directions; the protocols stay, without a second connection_made; what was agreed can be asked for."""
+    """Both directions; the protocols stay, with no second connection_made; what was agreed can be asked."""
     client, server = upgraded(reactor, sides)
     client.transport.write(b"question")
     server.transport.write(b"answer")

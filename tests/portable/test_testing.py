@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import typing
 from typing import Any
 
 import pytest
+import trustme
 
 from portable.deferred import Deferred
 from portable.errors import ConnectionAborted, ConnectionLost, ConnectionReset, FileError, LocalProtocolError
@@ -18,7 +20,11 @@ from portable.testing import (
     wait_for,
     wait_until,
 )
+from portable.tls import client_options, server_options
 from portable.transport import Address, DatagramTransport, Transport
+
+if typing.TYPE_CHECKING:
+    import pathlib
 
 
 class Recorder(Protocol):
@@ -380,6 +386,31 @@ class TestLink:
         link.flush()
         assert server.calls == ["made", b"abc", b"de"]
         assert not link.flush_once()
+
+    def test_reset_now_and_while_nothing_is_said(self) -> None:
+        client, server = Recorder(), Recorder()
+        link = connect_in_memory(client, server)
+        link.reset_after(link.a, 0)
+        link.flush()
+        for protocol in (client, server):
+            assert isinstance(protocol.calls[-1][1], ConnectionReset)
+
+    def test_the_clock_may_be_shared(self) -> None:
+        clock = ManualClock()
+        link = connect_in_memory(Recorder(), Recorder(), clock)
+        assert link.clock is clock is link.a.clock is link.b.clock
+
+    def test_tls_between_the_two(self, tmp_path: pathlib.Path) -> None:
+        ca = trustme.CA()
+        ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+        ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        client, server = Recorder(), Recorder()
+        link = connect_in_memory(client, server)
+        link.b.start_tls(server_options(str(tmp_path / "server.pem")), 0)
+        link.a.start_tls(client_options("localhost", ca=str(tmp_path / "ca.pem")), 0).write(b"secret")
+        link.flush(chunk=7)
+        assert server.data == b"secret"
+        assert link.b.get_extra_info("bytes_received") > 100
 
     @pytest.mark.parametrize("count", range(6))
     def test_reset_at_every_offset(self, count: int) -> None:

@@ -1,7 +1,7 @@
 """Attacks on HTTP servers that have worked elsewhere, each under its name.
 
-HTTP/2 is not offered, so its floods have nothing to flood. Request bodies are neither decompressed nor parsed as
-multipart, so bombs of both kinds are bytes under the body limit.
+HTTP/2 is not offered, so its floods have nothing to flood. Request bodies are neither decompressed nor parsed
+as multipart, so bombs of both kinds are bytes under the body limit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from protocols.http.resource import Page, Tree, error_page, redirect
 from protocols.http.rules import RULES
 from protocols.http.server import Site
 from tests.protocols.http.corpus import CASES, SMUGGLED
+from tests.protocols.http.test_corpus import make_tree
 from tests.protocols.http.test_server import ALL, Bench, Counting, hello
 
 if typing.TYPE_CHECKING:
@@ -319,13 +320,7 @@ class Sender(Protocol):
 
 def test_the_corpus_over_sockets(reactor: Reactor) -> None:
     hits: list[str] = []
-
-    async def answer(request: Request) -> Response:
-        await request.body.read(1000)
-        hits.append(request.target)
-        return Response()
-
-    listener = reactor.listen(Site(Page(answer, ALL), clock=reactor), "127.0.0.1", 0)
+    listener = reactor.listen(Site(make_tree(hits), clock=reactor), "127.0.0.1", 0)
     port = typing.cast("Address", listener.address).port
     for start in range(0, len(CASES), 100):
         cases = CASES[start : start + 100]
@@ -372,7 +367,7 @@ def test_curl(reactor: Reactor, tmp_path: pathlib.Path) -> None:
     assert "content-length: 5" in curl("-I", url)[0].lower()
     assert curl("-d", "abc", url)[0] == "<abc>"
     assert curl("-H", "Transfer-Encoding: chunked", "-d", "abc", url)[0] == "<abc>"
-    out, trace = curl("-H", "Expect: 100-continue", "--expect100-timeout", "9", "-T", str(big), url)
+    out, trace = curl("-H", "Expect: 100-continue", "--expect100-timeout", "9", "--data-binary", f"@{big}", url)
     assert len(out) == 500002
     assert "100 Continue" in trace
     out, trace = curl(url, url, url)

@@ -32,7 +32,7 @@ class ConnectionTable:
 
     Attributes:
         open: connections open now.
-        accepted: connections taken, ever.
+        accepted: connections taken, ever; those that a proxy relays when it has told whose they are.
         refused: connections closed because of a limit, ever.
     """
 
@@ -84,7 +84,6 @@ class ConnectionTable:
                 self._refuse(f"{self._max_connections} connections are open")
                 return False
         self.open += 1
-        self.accepted += 1
         if self._interval:
             self._append(guard)
             if self._timer is None:
@@ -94,20 +93,21 @@ class ConnectionTable:
         return True
 
     def admit_peer(self, guard: Guard, peer: Address | str | None) -> bool:
-        """Count an admitted connection as one of `peer`. Returns False as `admit`."""
-        if not self._max_per_peer:
-            return True
-        key = peer_key(peer)
-        if not key:
-            return True
+        """Count an admitted connection as accepted, and as one of `peer`. Returns False as `admit`."""
+        key = peer_key(peer) if self._max_per_peer else ""
+        if key and not self._admit_key(guard, key):
+            return False
+        self.accepted += 1
+        return True
+
+    def _admit_key(self, guard: Guard, key: str) -> bool:
         count = self._peers.get(key, 0)
         if count >= self._max_per_peer:
             self._search()
             count = self._peers.get(key, 0)
             if count >= self._max_per_peer:
-                self.accepted -= 1
                 self._refuse(f"{count} connections from {key} are open")
-                self._forget(guard)
+                self.forget(guard)
                 return False
         self._peers[key] = count + 1
         guard.peer = key

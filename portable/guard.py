@@ -277,12 +277,11 @@ class Reception:
 
     def _proxied(self, guard: Guard, transport: Transport, header: ProxyHeader) -> Transport | None:
         """Return the transport for what a header tells; None if its client has too many connections."""
-        if header.source is None:
-            return transport  # the proxy speaks for itself
         if not self._table.admit_peer(guard, header.source):
             transport.abort()
             return None
-        return ProxiedTransport(transport, header)
+        # Without a source the proxy speaks for itself.
+        return transport if header.source is None else ProxiedTransport(transport, header)
 
     def _header_read(self, guard: Guard, transport: Transport, header: ProxyHeader, rest: bytes) -> None:
         proxied = self._proxied(guard, transport, header)

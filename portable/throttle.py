@@ -98,7 +98,6 @@ class ThrottledTransport(WrappedTransport):
         "_check",
         "_clock",
         "_closing",
-        "_eof_received",
         "_eof_wanted",
         "_file_busy",
         "_full_below",
@@ -123,7 +122,6 @@ class ThrottledTransport(WrappedTransport):
         self._in_gate = Gate(clock, rate, self._move_in)
         self._in_passed = 0
         self._reading = True
-        self._eof_received = False
         self._out: collections.deque[bytes | _FilePart] = collections.deque()
         self._out_gate = Gate(clock, rate, self._move_out)
         self._out_size = 0
@@ -258,18 +256,12 @@ class ThrottledTransport(WrappedTransport):
 
     def eof_received(self) -> bool | None:
         """See `Protocol.eof_received`."""
-        if not self._in:
-            return self._above.eof_received()
-        self._eof_received = True
-        return True
+        # Nothing waits: the transport below is paused as long as something does.
+        return self._above.eof_received()
 
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
         self._lost = True
-        if exc is None and not self._closing and self._reading:
-            # The transport below could not wait, as TLS cannot; the peer did send this.
-            while self._in:
-                self._above.data_received(self._in.popleft())
         self._closing = True
         self._drop_input()
         self._drop_output(exc)
@@ -294,8 +286,8 @@ class ThrottledTransport(WrappedTransport):
         self._in_gate.open()
         if self._in:
             self.below.pause_reading()
-        else:
-            self._input_done()
+        elif self._reading and not self._closing:
+            self.below.resume_reading()
 
     def _move_in(self, most: int) -> int:
         """Pass at most so many bytes up; return how many."""
@@ -307,19 +299,9 @@ class ThrottledTransport(WrappedTransport):
             data = data[:most]
         self._in_passed += len(data)
         self._above.data_received(data)
-        if not self._in:
-            self._input_done()
+        if not self._in and self._reading and not self._closing:
+            self.below.resume_reading()
         return len(data)
-
-    def _input_done(self) -> None:
-        """All that came was passed on: read on, or tell the end."""
-        if self._closing or not self._reading:
-            return
-        self.below.resume_reading()
-        if self._eof_received:
-            self._eof_received = False
-            if not self._above.eof_received():
-                self.close()
 
     def _drop_input(self) -> None:
         self._in.clear()
@@ -399,8 +381,6 @@ class ThrottledTransport(WrappedTransport):
 
     def _check_marks(self) -> None:
         self._check = None
-        if self._lost:
-            return
         if not self._pause_told and self._out_size > self._high:
             self._pause_told = True
             self._above.pause_writing()

@@ -51,6 +51,7 @@ def test_nothing_is_accepted_between_bind_and_start(loop: FakeReactor) -> None:
     assert server.describe() == "web tcp 127.0.0.1:8080"
     server.start()
     assert [listener.accepting for listener in loop.listeners] == [True]
+    assert server.address == Address("127.0.0.1", 8080)
     with pytest.raises(LocalProtocolError, match="bound already"):
         server.bind(loop.as_reactor)
 
@@ -411,6 +412,7 @@ def test_a_datagram_port(loop: FakeReactor) -> None:
     server.start()
     server.reload()
     assert server.describe() == "daytime udp 127.0.0.1:1024"
+    assert server.address == Address("127.0.0.1", 1024)
     with pytest.raises(LocalProtocolError, match="bound already"):
         server.bind(loop.as_reactor)
     assert results(server.drain(1)) == [0]

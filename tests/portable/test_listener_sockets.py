@@ -15,7 +15,7 @@ from portable.endpoints import (
     UnixClientEndpoint,
     UnixEndpoint,
 )
-from portable.errors import AddressInUse, CertificateError, ConnectionRefused, ConnectTimedOut
+from portable.errors import AddressInUse, CertificateError, ConnectionLost, ConnectionRefused, ConnectTimedOut
 from portable.listener import ListenerOptions, ServerPort
 from portable.service import PortService, ServiceGroup
 from portable.testing import wait_for, wait_until
@@ -119,6 +119,21 @@ def test_an_idle_connection_is_closed(reactor: Reactor) -> None:
     client = connect(reactor, server)
     wait_until(reactor, lambda: client.lost)
     assert server.open == 0
+
+
+def test_slow_read_of_a_file_is_dropped(reactor: Reactor, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(200_000_000)
+    server = serve(reactor, idle_timeout=0.2)
+    client = connect(reactor, server)
+    client.transport.pause_reading()
+    wait_until(reactor, lambda: server.open == 1)
+    errors: list[Exception] = []
+    with path.open("rb") as file:
+        Recorder.made[0].transport.send_file(file, 0, 200_000_000).add_errback(errors.append)
+        wait_until(reactor, lambda: server.open == 0 and errors)
+    assert isinstance(errors[0], ConnectionLost)
 
 
 def test_drain_refuses_new_connections_and_keeps_the_old(reactor: Reactor) -> None:

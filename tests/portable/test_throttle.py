@@ -110,6 +110,37 @@ def test_a_protocol_that_keeps_nothing_open_is_closed_after_the_end_of_the_input
     assert recorder.events[-2:] == ["eof", "lost"]
 
 
+def test_the_end_of_an_empty_input_is_told_at_once() -> None:
+    recorder = Recorder()
+    below, _ = throttled(recorder)
+    below.receive_eof()
+    assert recorder.events == ["made", "eof", "lost"]
+
+
+def test_a_connection_lost_between_a_write_and_its_pause_gets_no_pause() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    transport.write(bytes(100_000))
+    transport.connection_lost(None)
+    below.clock.advance(0)
+    assert recorder.events == ["made", "lost"]
+
+
+def test_a_protocol_that_closes_in_the_middle_gets_no_more() -> None:
+    class Sated(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.close()
+
+    recorder = Sated()
+    below, transport = throttled(recorder, window=0)
+    transport.write(b"slow goodbye")
+    below.receive(bytes(1000))
+    transport.data_received(b"late")
+    below.clock.advance(5)
+    assert len(recorder.received) == SLICE
+
+
 def test_a_paused_protocol_gets_nothing() -> None:
     recorder = Recorder()
     below, transport = throttled(recorder)
@@ -158,15 +189,6 @@ def test_what_waits_in_a_broken_connection_is_dropped() -> None:
     assert [str(exc) for exc in recorder.lost] == ["gone"]
     transport.resume_reading()
     assert below.clock.next_time() is None
-
-
-def test_what_waits_when_the_transport_below_ends_regularly_is_delivered() -> None:
-    recorder = Recorder()
-    _, transport = throttled(recorder)
-    transport.data_received(bytes(1000))
-    transport.connection_lost(None)
-    assert len(recorder.received) == 1000
-    assert recorder.events[-1] == "lost"
 
 
 def test_water_marks_tell_the_protocol_to_pause_and_resume() -> None:
@@ -242,9 +264,10 @@ def test_a_file_that_cannot_be_read_fails_alone() -> None:
     assert bytes(below.written) == b"after"
 
 
+@pytest.mark.parametrize("window", [None, 0])
 @pytest.mark.parametrize("end", ["abort", "reset"])
-def test_a_file_is_cut_off_with_its_connection(end: str) -> None:
-    below, transport = throttled(Recorder())
+def test_a_file_is_cut_off_with_its_connection(end: str, window: int | None) -> None:
+    below, transport = throttled(Recorder(), window=window)
     errors: list[Exception] = []
     transport.send_file(io.BytesIO(bytes(1000)), 0, 1000).add_errback(errors.append)
     transport.send_file(io.BytesIO(bytes(1000)), 0, 1000).add_errback(errors.append)
@@ -257,6 +280,15 @@ def test_a_file_is_cut_off_with_its_connection(end: str) -> None:
     assert [isinstance(error, ConnectionLost) for error in errors] == [True, True]
     transport.send_file(io.BytesIO(b""), 0, 0).add_errback(errors.append)
     assert [type(error) for error in errors[2:]] == [ConnectionLost]
+
+
+def test_a_part_that_was_sent_when_its_connection_was_aborted_changes_nothing() -> None:
+    below, transport = throttled(Recorder())
+    errors: list[Exception] = []
+    transport.send_file(io.BytesIO(bytes(1000)), 0, 1000).add_errback(errors.append)
+    transport.abort()
+    below.clock.advance(1)
+    assert [type(error) for error in errors] == [ConnectionLost]
 
 
 @pytest.mark.parametrize("window", [None, 0])

@@ -281,17 +281,19 @@ class ThrottledTransport(WrappedTransport):
     # Input.
 
     def _go_on_reading(self) -> None:
-        if self._closing or not self._reading:
-            return
-        self._in_gate.open()
+        if self._wants_input():
+            self._in_gate.open()
         if self._in:
             self.below.pause_reading()
-        elif self._reading and not self._closing:
+        elif self._wants_input():
             self.below.resume_reading()
+
+    def _wants_input(self) -> bool:
+        return self._reading and not self._closing
 
     def _move_in(self, most: int) -> int:
         """Pass at most so many bytes up; return how many."""
-        if not self._in or not self._reading or self._closing:
+        if not self._in or not self._wants_input():
             return 0
         data = self._in.popleft()
         if len(data) > most:
@@ -299,7 +301,7 @@ class ThrottledTransport(WrappedTransport):
             data = data[:most]
         self._in_passed += len(data)
         self._above.data_received(data)
-        if not self._in and self._reading and not self._closing:
+        if not self._in and self._wants_input():
             self.below.resume_reading()
         return len(data)
 

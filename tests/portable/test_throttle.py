@@ -152,6 +152,10 @@ def test_a_paused_protocol_gets_nothing() -> None:
     below.clock.advance(10)
     assert len(recorder.received) == before
     transport.resume_reading()
+    transport.pause_reading()
+    below.clock.advance(1)
+    assert len(recorder.received) == before
+    transport.resume_reading()
     transport.resume_reading()
     assert transport.is_reading()
     assert len(recorder.received) == before

@@ -25,7 +25,7 @@ __all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "family_of"]
 _log = logging.getLogger("portable.select")
 
 # Connections accepted in one turn; the rest comes in the next, after the first ones had theirs.
-_ACCEPTS_PER_TURN = 256
+_MOST_ACCEPTS = 256
 # Seconds without accepting when there are no descriptors left. Trying again at once would fill the processor,
 # because the waiting connection keeps the listener readable.
 _PAUSE_WITHOUT_RESOURCES = 1.0
@@ -168,6 +168,10 @@ class SocketListener:
         self._paused = False  # by its owner
         self._accepting = False  # watched by the poller
         self._starved = False
+        # How many connections to take at the next event. It doubles while there are that many and shrinks to
+        # what there were, because the accept that finds nothing costs as much as one that succeeds.
+        self._batch = 1
+        self._kind = (sock.family.value, sock.type.value, sock.proto)
         reactor.channels[self.fd] = self
         self._watch()
 
@@ -178,12 +182,13 @@ class SocketListener:
 
     def on_event(self, flags: int) -> None:
         """Accept what waits."""
-        for _ in range(_ACCEPTS_PER_TURN):
-            if not self._accepting:
-                return
+        taken = 0
+        while taken < self._batch and self._accepting:
             try:
-                sock, peer = self._sock.accept()
+                # socket.accept() makes a socket of the class that converts its constants to enums and back.
+                fd, peer = self._sock._accept()  # type: ignore[attr-defined]  # noqa: SLF001
             except (BlockingIOError, InterruptedError):
+                self._batch = max(1, taken)
                 return
             except OSError as exc:
                 if exc.errno in OUT_OF_RESOURCES:
@@ -191,8 +196,11 @@ class SocketListener:
                     return
                 # The connection at the head of the queue failed before we took it; the next may be fine.
                 _log.debug("accept on %s: %s", self._address, error_code(exc))
+                taken += 1
                 continue
+            taken += 1
             self._starved = False
+            sock = socket.SocketType(*self._kind, fd)
             sock.setblocking(False)
             try:
                 protocol = self._factory()
@@ -201,6 +209,7 @@ class SocketListener:
                 sock.close()
                 continue
             SocketStream(self._reactor, sock, protocol, peer).start()
+        self._batch = min(2 * self._batch, _MOST_ACCEPTS)
 
     def _starve(self, exc: OSError) -> None:
         if not self._starved:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -20,28 +19,43 @@ from portable.protocol import Protocol
 if typing.TYPE_CHECKING:
     from backends.select.reactor import SelectReactor
     from portable.process import ProcessProtocol
+    from portable.transport import Buffer
 
 __all__ = ["ChildProcess"]
 
 _log = logging.getLogger("portable.select")
 
 
+class _PipeEnd:
+    """Our end of a pipe, with a socket's methods."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def recv(self, size: int, /) -> bytes:
+        return os.read(self.fd, size)
+
+    def send(self, data: Buffer, /) -> int:
+        return os.write(self.fd, data)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
 class _PipeStream(Stream):
-    """Our end of a pipe: of the child's standard input (0) we only write, of the others we only read."""
+    """A stream over a pipe: to the child's standard input (0) we only write, from the others we only read."""
 
     __slots__ = ()
 
     def __init__(self, reactor: SelectReactor, fd: int, child: ChildProcess, number: int) -> None:
-        read = functools.partial(os.read, fd)
-        write = functools.partial(os.write, fd)
-        super().__init__(reactor, fd, _Pipe(child, number), read, write)
+        super().__init__(reactor, _PipeEnd(fd), _Pipe(child, number))
         self._ended = number == 0
 
     def _shut_down_writing(self) -> None:
         self.close()
-
-    def _release(self) -> None:
-        os.close(self.fd)
 
 
 class _Pipe(Protocol):

@@ -441,8 +441,8 @@ class TLSTransport:
         return False
 
     def _tell_flow(self) -> None:
-        """Have the protocol pause or resume writing. From the loop only."""
-        if self._protocol is None or self._lost:
+        """Have the protocol pause or resume writing, unless it has closed anyway. From the loop only."""
+        if self._protocol is None or self._closing:
             return
         low, high = self._raw.get_write_buffer_limits()
         if self._pause_told:

@@ -235,6 +235,8 @@ class HTTPServer(Protocol):
         parser = self._parser
         if parser.buffered and self._transport.get_write_buffer_size() > self._high:
             # A client may send many requests for long answers at once: no more than it reads.
+            self._state = _IDLE
+            self._mark = -1
             self._arm(self._site.limits.idle_timeout)
             if parser.buffered > self._site.limits.max_pipelined:
                 self._transport.pause_reading()
@@ -256,6 +258,7 @@ class HTTPServer(Protocol):
             self._close()
         elif not parser.buffered:
             self._state = _IDLE
+            self._mark = -1
             self._arm(self._site.limits.idle_timeout)
         elif self._state != _HEAD:
             self._state = _HEAD
@@ -342,7 +345,7 @@ class HTTPServer(Protocol):
         self._keep_alive = request.keep_alive and not (self._draining or self._continue or self._broken)
         if self._keep_alive and not self._parser.body_ended:
             self._keep_alive = self._parser.body_left <= self._site.limits.max_unread_body or (
-                not isinstance(response.body, bytes | FileBody)
+                not isinstance(response.body, (bytes, FileBody))
             )
         self._write_answer(request, response)
 
@@ -390,12 +393,10 @@ class HTTPServer(Protocol):
 
     def _body_sent(self, error: Exception | None) -> None:
         """The body is with the transport, or never will be."""
-        sender = self._sender
+        self._sent = self._sender.sent if self._sender is not None else 0
         self._sender = None
-        if sender is not None:
-            self._sent = sender.sent
         if error is not None:
-            if not isinstance(error, TransportError | Cancelled):
+            if not isinstance(error, (TransportError, Cancelled)):
                 _log.error("%s: the body for %s broke off", self._peer, self._request, exc_info=error)
             self._transport.abort()
             return
@@ -406,8 +407,7 @@ class HTTPServer(Protocol):
         self._log_access(request)
         self._request = None
         if self._keep_alive and not self._draining and self._broken is None:
-            if not self._running:
-                self._run()
+            self._run()
             return
         if self._eof or (self._broken is None and self._parser.body_ended and not self._parser.buffered):
             self._close()
@@ -418,21 +418,22 @@ class HTTPServer(Protocol):
         site = self._site
         if site.access_log is None:
             return
-        known = request is not None
-        site.access_log(
-            AccessRecord(
-                peer=self._peer,
-                time=self._started,
-                method=request.method if request is not None else "",
-                target=request.target if request is not None else "",
-                version=f"HTTP/{request.version[0]}.{request.version[1]}" if request is not None else "",
-                status=self._answer or 499,
-                bytes_sent=self._sent,
-                referer=request.headers.get("referer") if request is not None else None,
-                user_agent=request.headers.get("user-agent") if request is not None else None,
-                duration=max(0.0, site.wall_clock() - self._started) if known else 0.0,
-            )
+        record = AccessRecord(
+            peer=self._peer,
+            time=self._started,
+            method=request.method if request is not None else "",
+            target=request.target if request is not None else "",
+            version=f"HTTP/{request.version[0]}.{request.version[1]}" if request is not None else "",
+            status=self._answer or 499,
+            bytes_sent=self._sent,
+            referer=request.headers.get("referer") if request is not None else None,
+            user_agent=request.headers.get("user-agent") if request is not None else None,
+            duration=max(0.0, site.wall_clock() - self._started),
         )
+        try:
+            site.access_log(record)
+        except Exception:  # noqa: BLE001 - a full disk must not stop the service
+            _log.exception("the access log failed")
 
     # The request's body.
 

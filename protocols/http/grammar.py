@@ -136,11 +136,10 @@ def check_host(host: str) -> str:
 
 def split_absolute(target: str) -> tuple[str, str]:
     """Return authority, in lower case, and path with query of a target that is an http or https URL."""
-    found = _ABSOLUTE.fullmatch(target)
-    if found is None:
-        raise RefusedRequest("target-form")
-    rest = found.group(2) or "/"
-    return found.group(1).lower(), rest if rest[0] == "/" else "/" + rest
+    rest = target.partition("://")[2]
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    rest = rest[len(authority) :]
+    return authority.lower(), rest if rest[:1] == "/" else "/" + rest
 
 
 def content_length(value: str) -> int:

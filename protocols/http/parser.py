@@ -50,6 +50,9 @@ _FRAMING = {
 # RFC 9110 8.6: methods whose body means something, so its absence is a mistake.
 _LENGTH_REQUIRED = frozenset(["PATCH", "POST", "PUT"])
 
+# Never added to: each chunked body gets its own.
+_NO_TRAILERS = Headers()
+
 # What comes next inside a chunked body, where it is not the rest of a chunk's data.
 _SIZE_LINE = 0
 _CHUNK_END = -1
@@ -99,7 +102,7 @@ class RequestParser:
         self._trailer_bytes = 0
         # Whether the body of the last request was taken whole. True before the first request.
         self.body_ended = True
-        self.trailers = Headers()
+        self.trailers = _NO_TRAILERS
 
     def receive_data(self, data: bytes) -> None:
         """Buffer `data`. Never raises: see `next_request` and `next_body`."""

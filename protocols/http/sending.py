@@ -61,11 +61,9 @@ class BodySender:
 
     def arrived(self, result: typing.Any) -> None:
         """Take the result of what `next_piece` returned."""
-        raise NotImplementedError
 
     def release(self) -> None:
         """Close what the body is made from. Called once."""
-        raise NotImplementedError
 
     @property
     def waits_for_source(self) -> bool:

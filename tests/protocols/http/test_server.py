@@ -988,3 +988,151 @@ def test_refusals_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     Bench(hello).send(b"GET / HTTP/1.1\n\n")
     assert "bare-lf" in caplog.text
+
+
+# Corners.
+
+
+def test_an_access_log_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(record: AccessRecord) -> None:
+        raise ValueError("disk full")
+
+    bench = Bench(hello)
+    bench.site.access_log = fail
+    assert b"200 OK" in bench.get()
+    assert b"200 OK" in bench.get()
+    assert "the access log failed" in caplog.text
+
+
+def test_a_body_that_cannot_be_closed_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Counting):
+        def close(self) -> None:
+            raise ValueError("stuck")
+
+    bench = Bench(lambda request: Response(200, body=Stuck([b"x"])))
+    assert body_of(bench.get()) == b"x"
+    assert b"200 OK" in bench.get(method="HEAD")
+    assert "could not be closed" in caplog.text
+
+
+def test_a_coroutine_that_gives_no_response_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(request: Request) -> Response:
+        return typing.cast("Response", None)
+
+    assert Bench(answer).get().startswith(b"HTTP/1.1 500 ")
+    assert "gave no Response" in caplog.text
+
+
+def test_our_own_error_does_not_leave_the_client_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    later: Deferred[Response] = Deferred()
+    bench = Bench(lambda request: later)
+    bench.get()
+    bench.site.encoder = typing.cast("typing.Any", None)
+    later.callback(Response())
+    bench.transport.settle()
+    assert bench.transport.aborted
+    assert "failed" in caplog.text
+
+
+def test_a_waiting_reader_of_the_body_is_told_that_the_client_is_gone() -> None:
+    errors: list[Exception] = []
+
+    def answer(request: Request) -> Deferred[Response]:
+        request.body.next_chunk().add_errback(errors.append)
+        return Deferred()
+
+    for reason, kind in ((None, "ConnectionReset"), (ValueError(), "ConnectionLost")):
+        bench = Bench(answer)
+        bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        bench.transport.lose(typing.cast("typing.Any", reason))
+        assert type(errors.pop()).__name__ == kind
+
+
+def test_a_cancelled_reader_of_the_body_may_read_again() -> None:
+    got: list[bytes] = []
+    bodies: list[RequestBody] = []
+
+    def answer(request: Request) -> Deferred[Response]:
+        bodies.append(request.body)
+        first = request.body.next_chunk()
+        first.add_errback(lambda error: b"")
+        first.cancel()
+        return Deferred()
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    bodies[0].next_chunk().add_callback(got.append)
+    bench.send(b"hello")
+    assert got == [b"hello"]
+
+
+def test_a_body_asked_for_after_the_end_of_the_stream() -> None:
+    gate: Deferred[None] = Deferred()
+
+    async def answer(request: Request) -> Response:
+        await gate
+        return Response(200, body=await request.body.read(10))
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
+    bench.transport.receive_eof()
+    gate.callback(None)
+    assert bench.transport.take().startswith(b"HTTP/1.1 400 ")
+
+
+def test_the_end_of_the_stream_while_an_answer_is_sent() -> None:
+    stream = Counting([], later=True)
+    bench = Bench(lambda request: Response(200, body=stream))
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
+    bench.transport.receive_eof()
+    assert stream.pending is not None
+    stream.pending.callback(b"")
+    bench.transport.settle()
+    assert bench.transport.take().endswith(b"0\r\n\r\n")
+    assert bench.transport.lost
+
+
+def test_no_100_continue_after_the_head_of_the_answer() -> None:
+    bodies: list[RequestBody] = []
+    stream = Counting([], later=True)
+
+    def answer(request: Request) -> Response:
+        bodies.append(request.body)
+        return Response(200, body=stream)
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    got: list[bytes] = []
+    bodies[0].next_chunk().add_callback(got.append)
+    assert bench.transport.take() == b""
+    bench.send(b"hi")
+    assert got == [b"hi"]
+
+
+def test_a_transport_that_cannot_half_close_lingers_too() -> None:
+    bench = Bench(hello)
+    bench.transport.can_write_eof = lambda: False  # type: ignore[method-assign]  # as TLS has it
+    assert bench.send(b"bad\r\n").startswith(b"HTTP/1.1 400 ")
+    assert not bench.transport.is_closing()
+    bench.clock.advance(3)
+    assert bench.transport.lost
+
+
+def test_unanswered_pipelined_input_is_bounded_too() -> None:
+    bench = Bench(lambda request: Response(200, body=b"x" * 100000), window=0, max_pipelined=1000)
+    bench.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+    assert not bench.transport.is_reading()
+    bench.transport.allow(None)
+    assert bench.transport.take().count(b"200 OK") == 100
+    assert bench.transport.is_reading()
+
+
+def test_a_steady_reader_of_pipelined_answers_is_not_aborted() -> None:
+    bench = Bench(lambda request: Response(200, body=b"x" * 100000), window=0)
+    bench.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 5)
+    for _ in range(300):
+        bench.clock.advance(1)
+        bench.transport.allow(1000)
+    assert not bench.transport.aborted
+    bench.clock.advance(120)
+    assert bench.transport.aborted

@@ -11,6 +11,7 @@ top is (RFC 8615).
 from __future__ import annotations
 
 import logging
+import re
 import time
 import typing
 import urllib.parse
@@ -41,6 +42,7 @@ MAX_LISTED = 100_000
 
 _log = logging.getLogger("protocols.servers.web")
 _METHODS = ("GET", "HEAD")
+_SORT = re.compile("(?:^|&)sort=(" + "|".join(SORTS) + ")(?:&|$)")
 _STATUS = {
     # What is there and must not be reached looks like what is not there: links, devices.
     "ENOENT": 404,
@@ -311,8 +313,8 @@ class _Listing:
         self._folder = folder
         self._request = request
         self._segments = segments
-        asked = urllib.parse.parse_qs(request.query, max_num_fields=10).get("sort", [""])[0]
-        self._sort = asked if asked in SORTS else SORTS[0]
+        asked = _SORT.search(request.query)
+        self._sort = asked.group(1) if asked is not None else SORTS[0]
         self._truncated = False
 
     def read(self) -> list[FolderEntry]:

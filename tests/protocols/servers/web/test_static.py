@@ -527,7 +527,7 @@ def test_multiple_ranges(bench: Bench) -> None:
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(
         f"Content-Type: {answer['Content-Type']}\r\n\r\n".encode() + answer.body
     )
-    parts = list(message.iter_parts())  # type: ignore[attr-defined]  # the policy makes it an EmailMessage
+    parts = list(message.iter_parts())
     assert message.get_content_type() == "multipart/byteranges"
     assert [part["Content-Range"] for part in parts] == [
         f"bytes 0-9/{len(BIG)}",

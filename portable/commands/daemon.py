@@ -26,14 +26,14 @@ class Daemon:
 
     def __init__(self, news: int) -> None:
         self._news = news
+        # Opened now: a new root folder has no devices.
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def ready(self) -> None:
         """Let the parent end with status 0, and take leave of the terminal."""
-        null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        if null > 2:
-            os.close(null)
+            os.dup2(self._null, fd)
+        os.close(self._null)
         self._tell(_READY)
 
     def failed(self, text: str) -> None:

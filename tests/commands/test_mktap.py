@@ -239,9 +239,11 @@ def test_the_parser_takes_no_abbreviations() -> None:
 APPENDER = """
 import sys
 from portable.commands.mktap import main
+words = ["--append", "x.tap", "portforward", "--to", "tcp:127.0.0.1:1"]
+main(words)
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
-while main(["--append", "x.tap", "portforward", "--to", "tcp:127.0.0.1:1"]) == 0:
+while main(words) == 0:
     pass
 """
 

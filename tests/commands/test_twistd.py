@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -483,9 +485,97 @@ def test_chroot(talk: Folder) -> None:
         peer.connect(str(jail / "x.sock"))
         assert peer.recv(100) == b"hello\n"
     os.kill(pid, signal.SIGUSR1)
-    wait_until(lambda: (jail / "twistd.log.1").exists())
+    wait_until((jail / "twistd.log.1").exists)
     talk.end(pid)
     assert not (jail / "twistd.pid").exists()
+
+
+# --- Metrics, and the session that must work --------------------------------------------------------------
+
+
+def fetch(port: int, path: str) -> tuple[int, str, str]:
+    """Return status, content type and body."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as client:
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
+
+
+def test_metrics_are_served_on_loopback(talk: Folder) -> None:
+    assert "--metrics: " in refused(talk, "-y", "app.py", "--metrics", "9100", status=2)
+    done = talk.run("twistd", "--check", "-y", "app.py", "--metrics", "tcp:0")
+    assert "would listen: metrics tcp:0:interface=127.0.0.1\n" in done.stdout
+    process = talk.foreground("-y", "app.py", "--metrics", "tcp:0")
+    wait_until(lambda: len(talk.ports()) == 2)
+    talk_port, metrics_port = talk.ports()
+    with talk.connect() as peer:
+        assert peer.recv(100) == b"hello\n"
+        status, kind, body = fetch(metrics_port, "/metrics")
+    assert status == 200
+    assert kind.startswith("text/plain")
+    label = f'address="127.0.0.1:{talk_port}",kind="tcp",listener="talk"'
+    assert f"portable_connections_open{{{label}}} 1.0" in body
+    assert "portable_loop_lag_seconds" in body
+    assert fetch(metrics_port, "/")[0] == 404
+    assert fetch(metrics_port, "/else")[0] == 404
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def test_the_session_of_the_readme(folder: Folder) -> None:
+    # As a person types it, but for the port, which may be taken where this runs.
+    port = free_port()
+    command = f"""
+        PATH={folder.path}/bin:$PATH
+        mkdir static && echo '<h1>hello</h1>' > static/index.html
+        mktap web --path static -p {port} && twistd -f web.tap && curl -sS http://127.0.0.1:{port}/
+        kill `cat twistd.pid`
+    """
+    (folder.path / "bin").mkdir()
+    for name in ("mktap", "twistd"):
+        script = folder.path / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m portable.commands.{name} "$@"\n')
+        script.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder.path,
+        env=folder.environ,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "<h1>hello</h1>\n", "")
+    wait_until(lambda: "twistd.pid" not in folder.names())
+    assert f":{port}" in folder.read("twistd.log")
+
+
+def test_a_download_in_flight_completes_while_the_server_stops(folder: Folder) -> None:
+    size = 100_000_000
+    (folder.path / "static").mkdir()
+    with open(folder.path / "static" / "big", "wb") as file:
+        file.truncate(size)
+    folder.mktap("web", "--path", "static", "-p", "0", "-i", "127.0.0.1")
+    process = folder.foreground("-f", "web.tap")
+    port = folder.ports()[0]
+    with folder.connect() as peer:
+        peer.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = len(peer.recv(1000))
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping: SIGTERM" in folder.read("out"))
+        with pytest.raises(ConnectionRefusedError):
+            folder.connect(port)
+        while part := peer.recv(1 << 20):
+            got += len(part)
+    assert got > size
+    assert process.wait() == 0
+    assert "twistd.pid" not in folder.names()
 
 
 # --- In this process --------------------------------------------------------------------------------------

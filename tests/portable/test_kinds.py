@@ -108,7 +108,7 @@ def test_without_our_servers_there_are_still_those_of_others(
 
 def test_the_select_reactor_is_found(install: Install) -> None:
     assert kinds.ReactorChoice("select", "") in kinds.find_reactors()
-    assert kinds.find_reactor("select").__name__ == "SelectReactor"  # type: ignore[attr-defined] # it is a class
+    assert kinds.find_reactor("select").__name__ == "SelectReactor"
 
 
 def test_a_reactor_that_cannot_run_here_says_what_is_missing(install: Install) -> None:

@@ -172,7 +172,8 @@ def test_repeatable_values_are_a_tuple_with_places_of_their_own() -> None:
     assert names.check([1, 2], "x") == (1, 2)
     with pytest.raises(ConfigurationError, match=r"x\[1\]"):
         names.check([1, "2"], "x")
-    for wrong in (1, "1", {}, [], [1] * 1001):
+    too_many: tuple[typing.Any, ...] = (1, "1", {}, [], [1] * 1001)
+    for wrong in too_many:
         with pytest.raises(ConfigurationError):
             names.check(wrong, "x")
 

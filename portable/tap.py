@@ -24,9 +24,11 @@ import typing
 from dataclasses import dataclass, field
 
 from portable import files
+from portable.endpoints import TLSEndpoint, parse_endpoint
 from portable.errors import ConfigurationError, FileError
 from portable.kinds import find_kind
 from portable.options import check_values
+from portable.tls import server_options
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,18 +63,21 @@ class TapService:
     values: Mapping[str, typing.Any]
 
     def verify(self, where: str = "options") -> None:
-        """Check what the outside world must have for the options: files that exist, and what the kind asks for.
+        """Check what the options need to be there: files, certificates, and what the kind asks for.
 
         Raises:
             ConfigurationError: something is missing or cannot be used.
         """
         for option in self.kind.options:
-            if not option.must_exist:
+            if not option.must_exist and option.type != "endpoint":
                 continue
             value = self.values[option.name]
-            paths = value if option.repeatable else () if value is None else (value,)
-            for path in paths:
-                _check_readable(path, f"{where}.{option.name}")
+            given = value if option.repeatable else () if value is None else (value,)
+            for one in given:
+                if option.must_exist:
+                    _check_readable(one, f"{where}.{option.name}")
+                else:
+                    _check_certificate(one, f"{where}.{option.name}")
         if self.kind.check is not None:
             self.kind.check(self.values)
 
@@ -303,3 +308,13 @@ def _check_readable(path: str, where: str) -> None:
         raise ConfigurationError(str(error), where) from error
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"{path!r}: permission denied", where)
+
+
+def _check_certificate(endpoint_text: str, where: str) -> None:
+    endpoint = parse_endpoint(endpoint_text)
+    if not isinstance(endpoint, TLSEndpoint):
+        return
+    try:
+        server_options(endpoint.certificate, endpoint.privkey or None, client_ca=endpoint.clientca or None)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), where) from error

@@ -9,13 +9,16 @@ import typing
 
 import pytest
 
-from portable.commands import privileges
+from portable.commands import loading, privileges
 from portable.commands.daemon import Daemon, daemonize
 from portable.commands.pidfile import PidFile
 from portable.commands.privileges import Identity, drop_privileges, find_identity
 from portable.commands.systemd import Notifier, adopt_sockets
 from portable.commands.usage import CommandError, one_line, run_command
 from portable.errors import ConfigurationError
+from portable.options import Kind, Option
+from portable.service import Service
+from portable.tap import Tap, make_entry
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -190,6 +193,52 @@ def test_who_is_not_root_can_only_stay_who_it_is(monkeypatch: pytest.MonkeyPatch
     assert system.calls == []
     with pytest.raises(CommandError, match="only root can change to uid"):
         privileges.drop_privileges(Identity(os.getuid() + 1, os.getgid(), ""))
+
+
+# --- Loading ----------------------------------------------------------------------------------------------
+
+
+def refuse_nine(values: typing.Mapping[str, typing.Any]) -> Service:
+    if values["number"] == 9:
+        raise ConfigurationError("nine is refused")
+    return Service("x")
+
+
+SECRETIVE = Kind(
+    "secretive",
+    1,
+    "",
+    (
+        Option("number", "int", 1, ""),
+        Option("word", "str", None, "", secret=True),
+        Option("words", "str", (), "", repeatable=True, secret=True),
+        Option("file", "path", None, "", must_exist=True),
+    ),
+    refuse_nine,
+)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, *given: dict[str, typing.Any]) -> loading.Application:
+    """Return what is loaded from a file with a service for each of `given`."""
+    found = Tap(tuple([make_entry(SECRETIVE, one) for one in given]))
+    monkeypatch.setattr(loading, "load_tap", lambda path: found)
+    return loading.load_tap_file("x.tap")
+
+
+def test_secrets_are_told_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    application = loaded(monkeypatch, {"word": "sesame"}, {"words": ["a", "b"]}, {})
+    assert application.secrets == ("sesame", "a", "b")
+    assert len(application.service.children) == 3
+
+
+def test_what_is_missing_when_it_runs_is_named_with_file_and_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    application = loaded(monkeypatch, {}, {"file": str(tmp_path / "gone")})
+    with pytest.raises(ConfigurationError, match=r"x\.tap: services\[1\]\.options\.file: "):
+        application.verify()
+    with pytest.raises(ConfigurationError, match=r"x\.tap: services\[0\]: nine is refused"):
+        loaded(monkeypatch, {"number": 9})
 
 
 # --- systemd ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import stat
 import typing
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -214,6 +215,20 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: pathlib.Path, monkeypat
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(ConfigurationError, match="permission denied"):
         tap.make_entry(KIND, {"file": str(tmp_path)}).verify()
+
+
+def test_certificates_that_endpoints_name_must_be_good(tmp_path: pathlib.Path) -> None:
+    kind = Kind("tls", 1, "", (Option("listen", "endpoint", (), "", repeatable=True),), lambda _: Service("x"))
+    both = tmp_path / "both.pem"
+    certificate = trustme.CA().issue_cert("example.org")
+    both.write_bytes(certificate.private_key_and_cert_chain_pem.bytes())
+    good = f"tls:0:certificate={both}"
+    tap.make_entry(kind, {"listen": ["tcp:0", good, f"{good}:clientca={both}"]}).verify()
+    (tmp_path / "bad.pem").write_text("nonsense")
+    for bad in ("gone.pem", "bad.pem"):
+        with pytest.raises(ConfigurationError, match=bad) as caught:
+            tap.make_entry(kind, {"listen": [good, f"tls:0:certificate={tmp_path}/{bad}"]}).verify()
+        assert caught.value.where == "options.listen"
 
 
 def test_the_kind_checks_last() -> None:

@@ -43,6 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not chosen:
         known = ", ".join(backend.name for backend in own or BACKENDS)
         raise pytest.UsageError(f"no backend is called {' or '.join(wanted)}; there are {known}")
+    for mark in metafunc.definition.iter_markers("backend_declares"):
+        chosen = [backend for backend in chosen if getattr(backend, mark.args[0]) is not None]
     metafunc.parametrize("backend", chosen, ids=[backend.name for backend in chosen], indirect=True)
 
 

@@ -38,15 +38,19 @@ def test_many_threads_at_once(reactor: Reactor) -> None:
     """No call is lost, each thread's calls keep their order, and no wake-up is lost between two waits."""
     seen: list[tuple[int, int]] = []
 
+    def note(name: int, number: int) -> None:
+        seen.append((name, number))
+        if len(seen) == 2000:
+            reactor.stop()
+
     def work(name: int) -> None:
         for number in range(500):
-            reactor.call_soon_threadsafe(seen.append, (name, number))
+            reactor.call_soon_threadsafe(note, name, number)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
     for thread in threads:
         thread.start()
-    while len(seen) < 2000:
-        reactor.step(None)
+    reactor.run()
     for thread in threads:
         thread.join()
     for name in range(4):

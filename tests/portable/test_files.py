@@ -6,7 +6,9 @@ import contextlib
 import errno
 import io
 import os
+import pathlib
 import stat
+import tempfile
 import threading
 import time
 import typing
@@ -21,6 +23,9 @@ from portable.files import AppendFile, file_status, open_beneath, read_file, wri
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+NOBODY = 65534  # a user who may not do what root may
 
 
 @pytest.fixture(params=["openat", "by path"])
@@ -167,13 +172,24 @@ def test_fifos_devices_and_sockets_are_not_opened(
     assert refusal(read_file, "/dev/zero", 10) == "EINVAL"
 
 
-def test_a_folder_that_may_only_be_passed_through(root: Path) -> None:
-    (root / "a").chmod(0o311)
-    if os.geteuid() == 0:
-        pytest.skip("root may read every folder")
-    assert content(root, "a", "b", "deep") == b"deep"
-    with open_beneath(str(root), ["a"]) as folder:
-        assert refusal(folder.list_directory, 10) == "EACCES"
+def test_a_folder_that_may_only_be_passed_through() -> None:
+    user = os.geteuid()
+    # Not below tmp_path, which only its owner may enter.
+    with tempfile.TemporaryDirectory() as place:
+        root = pathlib.Path(place)
+        root.chmod(0o755)
+        (root / "a" / "b").mkdir(parents=True)
+        (root / "a" / "b" / "deep").write_text("deep")
+        (root / "a").chmod(0o311)
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            assert content(root, "a", "b", "deep") == b"deep"
+            with open_beneath(str(root), ["a"]) as folder:
+                assert refusal(folder.list_directory, 10) == "EACCES"
+        finally:
+            os.seteuid(user)
+            (root / "a").chmod(0o755)
 
 
 def test_a_link_swapped_in_while_we_walk_never_leads_out(root: Path) -> None:

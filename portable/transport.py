@@ -27,7 +27,8 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["HIGH_WATER", "LOW_WATER", "Address", "Buffer", "DatagramTransport", "Transport", "normalise_host"]
 
-# Bytes. As asyncio's: enough to keep a fast peer busy for a turn of the loop, small enough for 10,000 slow ones.
+# Bytes. As asyncio's: enough to keep a fast peer busy for a turn of the loop, small enough for 10,000 slow
+# ones.
 HIGH_WATER = 64 * 1024
 LOW_WATER = HIGH_WATER // 4
 

@@ -11,6 +11,11 @@ import gc
 import sys
 import typing
 
+if typing.TYPE_CHECKING:
+    from portable.transport import Transport
+    from protocols.http.request import Request
+    from protocols.http.resource import Resource
+
 BODY = b"hello, world\n"
 
 
@@ -25,7 +30,6 @@ def portable_streams(scenario: str) -> None:
     from backends.select import SelectReactor
     from portable.framing import LineReader
     from portable.protocol import Protocol
-    from portable.transport import Transport
 
     class Echo(Protocol):
         __slots__ = ("transport",)
@@ -55,13 +59,12 @@ def portable_streams(scenario: str) -> None:
     reactor.run()
 
 
-def portable_port(scenario: str) -> None:
+def portable_port() -> None:
     """As `portable_streams`, behind the limits and counters that every server has."""
     from backends.select import SelectReactor
     from portable.endpoints import TCPEndpoint
     from portable.listener import ListenerOptions, ServerPort
     from portable.protocol import Protocol
-    from portable.transport import Transport
 
     class Echo(Protocol):
         __slots__ = ("transport",)
@@ -84,8 +87,6 @@ def portable_port(scenario: str) -> None:
 def portable_http() -> None:
     from backends.select import SelectReactor
     from protocols.http.messages import Response
-    from protocols.http.request import Request
-    from protocols.http.resource import Resource
     from protocols.http.server import Site
 
     class Hello:
@@ -192,7 +193,7 @@ def main() -> None:
     elif peer == "portable":
         portable_streams(scenario)
     elif peer == "portable-port":
-        portable_port(scenario)
+        portable_port()
     elif peer == "twisted":
         twisted_streams(scenario)
     else:

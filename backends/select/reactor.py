@@ -35,6 +35,8 @@ __all__ = ["SelectReactor"]
 
 _log = logging.getLogger("portable.select")
 
+_now = time.monotonic
+
 T = typing.TypeVar("T")
 P = typing.TypeVar("P", bound="StreamProtocol")
 
@@ -128,10 +130,11 @@ class SelectReactor:
 
     def __init__(self, poller: str | None = None) -> None:
         self.poller = make_poller(poller)
+        self._wait = self.poller.wait
         self.channels: dict[int, Channel] = {}
         self.dirty: list[Stream] = []
         self._ready: collections.deque[_Call] = collections.deque()
-        self._timers = TimerHeap(time.monotonic)
+        self._timers = TimerHeap(_now)
         self._wake_up = _WakeUp(self)
         self._pool = ThreadPool(self)
         self._thread: int | None = None
@@ -141,7 +144,7 @@ class SelectReactor:
         self._signals: dict[int, tuple[typing.Callable[..., object], tuple[object, ...]]] = {}
         self._old_handlers: dict[int, typing.Any] = {}
         self._old_wakeup_fd: int | None = None
-        self._busy_since = time.monotonic()
+        self._busy_since = _now()
         self._lag = 0.0
 
     # Life
@@ -169,7 +172,7 @@ class SelectReactor:
             raise LocalProtocolError("the reactor is running already")
         self._running = True
         self._stopping = False
-        self._busy_since = time.monotonic()
+        self._busy_since = _now()
         try:
             while not self._stopping:
                 self._turn(None)
@@ -185,7 +188,7 @@ class SelectReactor:
         if self._running:
             raise LocalProtocolError("the reactor is running: it turns by itself")
         # What the host did between two steps is not our lag.
-        self._busy_since = time.monotonic()
+        self._busy_since = _now()
         self._stopping = False
         self._turn(timeout)
 
@@ -196,23 +199,22 @@ class SelectReactor:
                 ready.popleft().run()
         if self.dirty:
             self._flush()
+        now = _now()
+        due = self._timers.next_time()
         if ready or self.dirty or self._stopping:
             timeout = 0.0
-        else:
-            next_time = self._timers.next_time()
-            if next_time is not None:
-                wait = max(0.0, next_time - time.monotonic())
-                timeout = wait if timeout is None else min(timeout, wait)
-        now = time.monotonic()
-        self._lag = max(self._lag, now - self._busy_since)
-        events = self.poller.wait(timeout)
-        self._busy_since = now = time.monotonic()
+        elif due is not None and (timeout is None or due - now < timeout):
+            timeout = due - now if due > now else 0.0
+        if now - self._busy_since > self._lag:
+            self._lag = now - self._busy_since
+        events = self._wait(timeout)
+        self._busy_since = now = _now()
         channels = self.channels
         for fd, flags in events:
-            channel = channels.get(fd)
-            if channel is not None:
-                channel.on_event(flags)
-        self._timers.run_due(now)
+            if fd in channels:  # it is not if an event before this one closed it
+                channels[fd].on_event(flags)
+        if due is not None and due <= now:
+            self._timers.run_due(now)
 
     def _flush(self) -> None:
         dirty = self.dirty
@@ -250,7 +252,7 @@ class SelectReactor:
 
     def time(self) -> float:
         """See `Clock.time`."""
-        return time.monotonic()
+        return _now()
 
     def call_soon(self, callback: typing.Callable[..., object], *args: object) -> _Call:
         """See `Clock.call_soon`."""
@@ -260,7 +262,7 @@ class SelectReactor:
 
     def call_later(self, delay: float, callback: typing.Callable[..., object], *args: object) -> Timer:
         """See `Clock.call_later`."""
-        return self._timers.call_at(time.monotonic() + delay, callback, args)
+        return self._timers.call_at(_now() + delay, callback, args)
 
     def call_at(self, when: float, callback: typing.Callable[..., object], *args: object) -> Timer:
         """See `Clock.call_at`."""

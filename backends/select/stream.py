@@ -24,6 +24,7 @@ from backends.select.pollers import READ, WRITE
 from backends.select.regions import FileRegion
 from portable.deferred import Deferred, fail
 from portable.errors import ConnectionAborted, ConnectionLost, TransportError
+from portable.protocol import Protocol
 from portable.transport import HIGH_WATER, Address, normalise_host
 
 if typing.TYPE_CHECKING:
@@ -46,6 +47,7 @@ _GATHER_SIZE = 64 * 1024
 # Bytes. A file no longer than this goes out in one send with what precedes it, without sendfile.
 _SMALL_FILE = 64 * 1024
 
+_NOBODY = Protocol()
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -448,8 +450,11 @@ class Stream:
                 region.finish(gone)
         self._size = 0
         self._io.close()
+        protocol = self._protocol
+        # The two hold each other; freed by counting, connections cost the collector of cycles nothing.
+        self._protocol = _NOBODY
         try:
-            self._protocol.connection_lost(self._error)
+            protocol.connection_lost(self._error)
         except Exception:
             _log.exception("connection_lost of %s failed", self.describe_peer())
 

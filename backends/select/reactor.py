@@ -205,7 +205,7 @@ class SelectReactor:
             timeout = 0.0
         elif due is not None and (timeout is None or due - now < timeout):
             timeout = due - now if due > now else 0.0
-        if now - self._busy_since > self._lag:
+        if now - self._busy_since > self._lag:  # noqa: PLR1730 - max() would cost a call in every turn
             self._lag = now - self._busy_since
         events = self._wait(timeout)
         self._busy_since = now = _now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import typing
@@ -192,10 +193,8 @@ def kind_parser(kind: Kind) -> Parser:
         flags.append(f"--{option.name}")
         text = _help_text(option)
         if option.type == "bool":
-            group = parser.add_mutually_exclusive_group()
-            group.add_argument(*flags, dest=option.name, action="store_true", default=None, help=text)
-            group.add_argument(
-                f"--no-{option.name}", dest=option.name, action="store_false", default=None, help="the opposite"
+            parser.add_argument(
+                *flags, dest=option.name, action=argparse.BooleanOptionalAction, default=None, help=text
             )
         else:
             metavar = option.metavar or "|".join(option.choices if option.type == "choice" else ())

@@ -91,7 +91,6 @@ def test_help_and_version(folder: Folder) -> None:
         (["portforward", "--to", "tcp:h:1", "--port", "65536"], "--port: 65536 is not from 0 to 65535"),
         (["portforward", "--to", "tcp:h:1", "--po", "1"], "unrecognized arguments: --po 1"),
         (["portforward", "--to", "tcp:h:1", "more"], "unrecognized arguments: more"),
-        (["inetd", "--udp", "--no-udp"], "not allowed with"),
         (["portforward", "--to", "tcp:h:1", "--listen", "tcp:99999"], "--listen: "),
     ],
 )
@@ -187,7 +186,7 @@ def test_help_tells_defaults_units_and_limits() -> None:
         "--big SIZE A size (in bytes; from 1 to 2k; default: 1k)",
         "--wait TIME A time (in seconds; at least 1s; default: 1m)",
         "--color red|green A color (default: red)",
-        "--flag A flag (default: yes) --no-flag the opposite",
+        "--flag, --no-flag A flag (default: yes)",
         "--files PATH Files (may be repeated)",
         "(default: ***)",
     ):

@@ -1,7 +1,7 @@
 """Ways to wait for many descriptors at once: one class for each system call.
 
 What a poller must supply is `Poller`. An event is (descriptor, flags) with the bits of poll(2), which epoll
-shares: READ and WRITE below; any other bit means error or hang-up, which the next read or write will explain.
+shares: READ and WRITE; any other bit means error or hang-up, which the next read or write will explain.
 A descriptor registered for nothing would still report hang-ups, again and again, so such a one is not
 registered at all: that is the caller's duty.
 """
@@ -14,12 +14,10 @@ import select
 import sys
 import typing
 
+from backends.sockets.reactor import READ, WRITE
 from portable.errors import ConfigurationError, TransportError
 
 __all__ = ["READ", "WRITE", "Poller", "make_poller"]
-
-READ = 1
-WRITE = 4
 
 # Events taken in one turn. More would only delay the writes of the first ones.
 _MAX_EVENTS = 1024

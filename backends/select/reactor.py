@@ -14,18 +14,19 @@ import threading
 import time
 import typing
 
-from backends.select import connector, listener, names
-from backends.select.datagram import connected_datagrams, listening_datagrams
 from backends.select.pollers import READ, make_poller
-from backends.select.process import ChildProcess
-from backends.select.threads import ThreadPool
+from backends.sockets import connector, listener, names
+from backends.sockets.datagram import connected_datagrams, listening_datagrams
+from backends.sockets.process import ChildProcess
+from backends.sockets.threads import ThreadPool
 from portable.errors import CapabilityMissing, LocalProtocolError
 from portable.reactor import CAPABILITIES
 from portable.timers import TimerHeap
 
 if typing.TYPE_CHECKING:
-    from backends.select.datagram import SocketDatagrams
-    from backends.select.stream import Stream
+    from backends.sockets.datagram import SocketDatagrams
+    from backends.sockets.reactor import Channel
+    from backends.sockets.stream import Stream
     from portable.deferred import Deferred
     from portable.process import ProcessFactory
     from portable.protocol import DatagramProtocol, ProtocolFactory, StreamProtocol
@@ -37,18 +38,13 @@ _log = logging.getLogger("portable.select")
 
 _now = time.monotonic
 
+# Seconds. poll and epoll take no more than 24 days, kqueue refuses some years; waking up in between costs nothing.
+_LONGEST_WAIT = 24 * 3600.0
+# Turns that `close` gives to connections which end by opening others.
+_MOST_CLOSING_TURNS = 10
+
 T = typing.TypeVar("T")
 P = typing.TypeVar("P", bound="StreamProtocol")
-
-
-class Channel(typing.Protocol):
-    """Whoever owns a descriptor that the poller may watch."""
-
-    def on_event(self, flags: int) -> None:
-        """Take what the poller reported. A report that is out of date must do no harm."""
-
-    def abort(self) -> None:
-        """Close, because the reactor does."""
 
 
 class _Call:
@@ -137,7 +133,6 @@ class SelectReactor:
         self._timers = TimerHeap(_now)
         self._wake_up = _WakeUp(self)
         self._pool = ThreadPool(self)
-        self._thread: int | None = None
         self._stopping = False
         self._running = False
         self._closed = False
@@ -205,6 +200,8 @@ class SelectReactor:
             timeout = 0.0
         elif due is not None and (timeout is None or due - now < timeout):
             timeout = due - now if due > now else 0.0
+        if timeout is not None and timeout > _LONGEST_WAIT:
+            timeout = _LONGEST_WAIT
         if now - self._busy_since > self._lag:  # noqa: PLR1730 - max() would cost a call in every turn
             self._lag = now - self._busy_since
         events = self._wait(timeout)
@@ -217,10 +214,15 @@ class SelectReactor:
             self._timers.run_due(now)
 
     def _flush(self) -> None:
-        dirty = self.dirty
+        dirty = iter(self.dirty)
         self.dirty = []
-        for stream in dirty:
-            stream.flush()
+        try:
+            for stream in dirty:
+                stream.flush()
+        except BaseException:
+            # Such as KeyboardInterrupt. Streams know that they are on the list, and would never come back to it.
+            self.dirty.extend(dirty)
+            raise
 
     def loop_lag(self) -> float:
         """See `Life.loop_lag`."""
@@ -234,14 +236,15 @@ class SelectReactor:
         self._closed = True
         for signum in list(self._signals):
             self.remove_signal_handler(signum)
-        for channel in list(self.channels.values()):
-            if channel is not self._wake_up:
+        del self.channels[self._wake_up.fd]
+        for _ in range(_MOST_CLOSING_TURNS):
+            for channel in list(self.channels.values()):
                 channel.abort()
-        # Two turns: connection_lost comes with the first, what it asks for with the second.
-        for _ in range(2):
             for _ in range(len(self._ready)):
                 self._ready.popleft().run()
             self._flush()
+            if not (self.channels or self._ready or self.dirty):
+                break
         self._pool.close()
         self._wake_up.abort()
         self.poller.close()
@@ -368,11 +371,12 @@ class SelectReactor:
         """See `Signals.add_signal_handler`."""
         if threading.current_thread() is not threading.main_thread():
             raise CapabilityMissing(self.name, "signals", "signals come to the main thread only; run it there")
+        if signum not in self._signals:
+            # First, because it refuses what is no signal or cannot be caught.
+            self._old_handlers[signum] = signal.signal(signum, self._on_signal)
         if not self._signals:
             # A signal alone does not end the wait: Python's handler runs, and the wait goes on.
             self._old_wakeup_fd = signal.set_wakeup_fd(self._wake_up.writer_fd, warn_on_full_buffer=False)
-        if signum not in self._signals:
-            self._old_handlers[signum] = signal.signal(signum, self._on_signal)
         self._signals[signum] = (callback, args)
 
     def _on_signal(self, signum: int, _frame: object) -> None:

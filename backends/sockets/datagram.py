@@ -7,21 +7,21 @@ import logging
 import socket
 import typing
 
-from backends.select.listener import bind_inet
-from backends.select.oserrors import connect_failure, connection_failure
-from backends.select.pollers import READ, WRITE
-from backends.select.stream import address_of
+from backends.sockets.listener import bind_inet
+from backends.sockets.oserrors import connect_failure, connection_failure
+from backends.sockets.reactor import READ, WRITE
+from backends.sockets.stream import address_of
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from backends.select.reactor import SelectReactor
+    from backends.sockets.reactor import SocketReactor
     from portable.errors import TransportError
     from portable.protocol import DatagramProtocol
     from portable.transport import Buffer
 
 __all__ = ["SocketDatagrams", "connected_datagrams", "listening_datagrams"]
 
-_log = logging.getLogger("portable.select")
+_log = logging.getLogger("portable.sockets")
 
 # The longest datagram that UDP can carry is shorter.
 _READ_SIZE = 64 * 1024
@@ -36,7 +36,7 @@ class SocketDatagrams:
 
     def __init__(
         self,
-        reactor: SelectReactor,
+        reactor: SocketReactor,
         sock: socket.socket,
         protocol: DatagramProtocol,
         peer: Address | None = None,
@@ -211,7 +211,7 @@ class SocketDatagrams:
 
 
 def listening_datagrams(
-    reactor: SelectReactor,
+    reactor: SocketReactor,
     factory: typing.Callable[[], DatagramProtocol],
     host: str,
     port: int,
@@ -224,7 +224,7 @@ def listening_datagrams(
 
 
 def connected_datagrams(
-    reactor: SelectReactor, factory: typing.Callable[[], DatagramProtocol], host: str, port: int
+    reactor: SocketReactor, factory: typing.Callable[[], DatagramProtocol], host: str, port: int
 ) -> SocketDatagrams:
     """See `Datagrams.connect_datagram`."""
     target = Address(host, port)

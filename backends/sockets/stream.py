@@ -19,23 +19,23 @@ import socket
 import struct
 import typing
 
-from backends.select.oserrors import connection_failure
-from backends.select.pollers import READ, WRITE
-from backends.select.regions import FileRegion
+from backends.sockets.oserrors import connection_failure
+from backends.sockets.reactor import READ, WRITE
+from backends.sockets.regions import FileRegion
 from portable.deferred import Deferred, fail
 from portable.errors import ConnectionAborted, ConnectionLost, TransportError
 from portable.protocol import Protocol
 from portable.transport import HIGH_WATER, Address, normalise_host
 
 if typing.TYPE_CHECKING:
-    from backends.select.reactor import SelectReactor
+    from backends.sockets.reactor import SocketReactor
     from portable.protocol import StreamProtocol
     from portable.tls import TLSOptions, TLSTransport
     from portable.transport import Buffer
 
 __all__ = ["SocketStream", "Stream", "address_of"]
 
-_log = logging.getLogger("portable.select")
+_log = logging.getLogger("portable.sockets")
 
 # Bytes. The C library maps and unmaps memory for every object of 128 KB and more; asking for 256 KB made
 # reading 64 bytes cost 18 us instead of 3, and reading 64 KB 60 us instead of 11.
@@ -116,7 +116,7 @@ class Stream:
 
     def __init__(
         self,
-        reactor: SelectReactor,
+        reactor: SocketReactor,
         io: StreamIO,
         protocol: StreamProtocol,
     ) -> None:
@@ -476,7 +476,7 @@ class SocketStream(Stream):
     __slots__ = ("_peer", "_sock")
 
     def __init__(
-        self, reactor: SelectReactor, sock: socket.SocketType, protocol: StreamProtocol, peer: typing.Any
+        self, reactor: SocketReactor, sock: socket.SocketType, protocol: StreamProtocol, peer: typing.Any
     ) -> None:
         super().__init__(reactor, sock, protocol)
         self._sock = sock

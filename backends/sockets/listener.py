@@ -10,19 +10,19 @@ import socket
 import stat
 import typing
 
-from backends.select.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
-from backends.select.pollers import READ
-from backends.select.stream import SocketStream, address_of
+from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
+from backends.sockets.reactor import READ
+from backends.sockets.stream import SocketStream, address_of
 from portable.errors import describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from backends.select.reactor import SelectReactor
+    from backends.sockets.reactor import SocketReactor
     from portable.protocol import ProtocolFactory
 
 __all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "family_of"]
 
-_log = logging.getLogger("portable.select")
+_log = logging.getLogger("portable.sockets")
 
 # Connections accepted in one turn; the rest comes in the next, after the first ones had theirs.
 _MOST_ACCEPTS = 256
@@ -157,7 +157,7 @@ class SocketListener:
     """A `Listener` over a listening socket."""
 
     def __init__(
-        self, reactor: SelectReactor, sock: socket.socket, factory: ProtocolFactory, *, unlink: bool = False
+        self, reactor: SocketReactor, sock: socket.socket, factory: ProtocolFactory, *, unlink: bool = False
     ) -> None:
         self.fd = sock.fileno()
         self._reactor = reactor

@@ -10,30 +10,29 @@ import subprocess
 import threading
 import typing
 
-from backends.select.oserrors import error_code
-from backends.select.pollers import READ
-from backends.select.stream import Stream
+from backends.sockets.oserrors import error_code
+from backends.sockets.reactor import READ
+from backends.sockets.stream import Stream
 from portable.errors import FileError, TransportError, describe
 from portable.protocol import Protocol
 
 if typing.TYPE_CHECKING:
-    from backends.select.reactor import SelectReactor
+    from backends.sockets.reactor import SocketReactor
     from portable.process import ProcessProtocol
     from portable.transport import Buffer
 
 __all__ = ["ChildProcess"]
 
-_log = logging.getLogger("portable.select")
+_log = logging.getLogger("portable.sockets")
 
 
 class _PipeEnd:
     """Our end of a pipe, with a socket's methods."""
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def fileno(self) -> int:
-        return self.fd
+    def __init__(self, file: typing.IO[bytes]) -> None:
+        self.fd = file.fileno()
+        self.fileno = file.fileno
+        self.close = file.close
 
     def recv(self, size: int, /) -> bytes:
         return os.read(self.fd, size)
@@ -41,18 +40,23 @@ class _PipeEnd:
     def send(self, data: Buffer, /) -> int:
         return os.write(self.fd, data)
 
-    def close(self) -> None:
-        os.close(self.fd)
-
 
 class _PipeStream(Stream):
     """A stream over a pipe: to the child's standard input (0) we only write, from the others we only read."""
 
     __slots__ = ()
 
-    def __init__(self, reactor: SelectReactor, fd: int, child: ChildProcess, number: int) -> None:
-        super().__init__(reactor, _PipeEnd(fd), _Pipe(child, number))
+    def __init__(
+        self, reactor: SocketReactor, file: typing.IO[bytes], child: ChildProcess, number: int
+    ) -> None:
+        os.set_blocking(file.fileno(), False)
+        super().__init__(reactor, _PipeEnd(file), _Pipe(child, number))
         self._ended = number == 0
+
+    def start(self) -> None:
+        super().start()
+        # Whoever spawned may have written and closed already, but nothing can end before it has begun.
+        self._mark_dirty()
 
     def _shut_down_writing(self) -> None:
         self.close()
@@ -75,7 +79,7 @@ class _Pipe(Protocol):
 class _ExitWatch:
     """Tells the child's end by a process descriptor, where the system has them."""
 
-    def __init__(self, reactor: SelectReactor, child: ChildProcess, fd: int) -> None:
+    def __init__(self, reactor: SocketReactor, child: ChildProcess, fd: int) -> None:
         self._reactor = reactor
         self._child = child
         self.fd = fd
@@ -104,7 +108,7 @@ class ChildProcess:
 
     def __init__(
         self,
-        reactor: SelectReactor,
+        reactor: SocketReactor,
         protocol: ProcessProtocol,
         argv: typing.Sequence[str],
         env: typing.Mapping[str, str],
@@ -134,18 +138,12 @@ class ChildProcess:
         streams = [(0, self._popen.stdin), (1, self._popen.stdout), (2, self._popen.stderr)]
         for number, stream in streams:
             if stream is not None:
-                self._pipes[number] = self._adopt(number, stream)
+                self._pipes[number] = _PipeStream(reactor, stream, self, number)
         self._stdin = self._pipes[0]
         self._missing = {0, 1, 2}
         if merge_stderr:
             self._missing.discard(2)
         reactor.call_soon(self._start)
-
-    def _adopt(self, number: int, stream: typing.IO[bytes]) -> _PipeStream:
-        fd = os.dup(stream.fileno())
-        stream.close()
-        os.set_blocking(fd, False)
-        return _PipeStream(self._reactor, fd, self, number)
 
     def _start(self) -> None:
         self._call(self.protocol.connection_made, self)

@@ -7,16 +7,16 @@ import os
 import socket
 import typing
 
-from backends.select.oserrors import connect_failure
-from backends.select.pollers import WRITE
-from backends.select.stream import SocketStream
+from backends.sockets.oserrors import connect_failure
+from backends.sockets.reactor import WRITE
+from backends.sockets.stream import SocketStream
 from portable.deferred import Deferred, ensure_deferred
 from portable.errors import ConnectError, TransportError, connect_error
 from portable.happyeyeballs import connect_to_name
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from backends.select.reactor import SelectReactor
+    from backends.sockets.reactor import SocketReactor
     from portable.protocol import StreamProtocol
 
 __all__ = ["connect", "connect_unix"]
@@ -32,7 +32,7 @@ _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 class _Attempt:
     """One connect under way; `result` gives the connected socket."""
 
-    def __init__(self, reactor: SelectReactor, target: str, sock: socket.socket) -> None:
+    def __init__(self, reactor: SocketReactor, target: str, sock: socket.socket) -> None:
         self._reactor = reactor
         self._target = target
         self._sock = sock
@@ -88,7 +88,7 @@ class _Attempt:
 
 
 def _open(
-    reactor: SelectReactor, family: socket.AddressFamily, address: typing.Any, local: typing.Any, target: str
+    reactor: SocketReactor, family: socket.AddressFamily, address: typing.Any, local: typing.Any, target: str
 ) -> Deferred[socket.socket]:
     result: Deferred[socket.socket] = Deferred()
     try:
@@ -101,7 +101,7 @@ def _open(
     return attempt.result
 
 
-def _finish(reactor: SelectReactor, factory: typing.Callable[[], P], target: str, sock: socket.socket) -> P:
+def _finish(reactor: SocketReactor, factory: typing.Callable[[], P], target: str, sock: socket.socket) -> P:
     """Make the connection of a connected socket."""
     try:
         peer = sock.getpeername()
@@ -117,7 +117,7 @@ def _finish(reactor: SelectReactor, factory: typing.Callable[[], P], target: str
 
 
 def connect(
-    reactor: SelectReactor,
+    reactor: SocketReactor,
     factory: typing.Callable[[], P],
     host: str,
     port: int,
@@ -140,7 +140,7 @@ def connect(
 
 
 def connect_unix(
-    reactor: SelectReactor, factory: typing.Callable[[], P], path: str, timeout: float
+    reactor: SocketReactor, factory: typing.Callable[[], P], path: str, timeout: float
 ) -> Deferred[P]:
     """See `UnixSockets.connect_unix`."""
     deadline = reactor.time() + timeout

@@ -6,7 +6,7 @@ import errno
 import os
 import typing
 
-from backends.select.oserrors import error_code
+from backends.sockets.oserrors import error_code
 from portable.deferred import Deferred
 from portable.errors import FileError, describe
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
+import time
 import typing
 
 from portable.deferred import Deferred
@@ -17,7 +19,7 @@ __all__ = ["ThreadPool"]
 T = typing.TypeVar("T")
 
 _MOST_THREADS = min(32, (os.cpu_count() or 1) + 4)
-# Seconds that `close` waits for calls under way.
+# Seconds that `close` waits for all the calls under way.
 _PATIENCE = 5.0
 
 
@@ -83,10 +85,12 @@ class ThreadPool:
 
     def close(self) -> None:
         """Finish what runs, drop what waits, and end the threads."""
-        while not self._work.empty():
-            self._work.get()
+        with contextlib.suppress(queue.Empty):
+            while True:  # not until empty(): a thread may take the last one in between
+                self._work.get_nowait()
         for _ in self._threads:
             self._work.put(None)
+        deadline = time.monotonic() + _PATIENCE
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()

@@ -1,0 +1,73 @@
+"""Waiting for descriptors by an asyncio loop: what stands in the place of a poller."""
+
+from __future__ import annotations
+
+import typing
+
+from backends.sockets.reactor import READ, WRITE
+from portable.errors import CapabilityMissing, TransportError
+
+if typing.TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["LoopWatcher"]
+
+
+class LoopWatcher:
+    """Has a loop call `on_event(fd, READ)` or `on_event(fd, WRITE)` while a descriptor is ready.
+
+    Args:
+        loop: must have `add_reader` and `add_writer`.
+        on_event: called from the loop.
+    """
+
+    name = "asyncio"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_event: typing.Callable[[int, int], object]) -> None:
+        self._loop = loop
+        self._on_event = on_event
+        self._masks: dict[int, int] = {}
+
+    def register(self, fd: int, mask: int) -> None:
+        """Watch `fd` for READ, WRITE or both.
+
+        Raises:
+            TransportError: the loop has no room for it.
+            CapabilityMissing: the loop cannot watch descriptors at all.
+        """
+        self._masks[fd] = 0
+        try:
+            self.modify(fd, mask)
+        except NotImplementedError as exc:
+            self._masks.pop(fd)
+            advice = "run it on a loop that has add_reader; on Windows that is asyncio.SelectorEventLoop"
+            raise CapabilityMissing("asyncio", "streams", advice) from exc
+        except (OSError, ValueError) as exc:
+            self._masks.pop(fd)
+            raise TransportError(f"the event loop does not take descriptor {fd}: {exc}", "EMFILE") from exc
+
+    def modify(self, fd: int, mask: int) -> None:
+        """Watch the registered `fd` for `mask` instead."""
+        if self._loop.is_closed():  # by its owner, who did not close us before
+            return
+        changed = self._masks[fd] ^ mask
+        loop = self._loop
+        if changed & READ:
+            if mask & READ:
+                loop.add_reader(fd, self._on_event, fd, READ)
+            else:
+                loop.remove_reader(fd)
+        if changed & WRITE:
+            if mask & WRITE:
+                loop.add_writer(fd, self._on_event, fd, WRITE)
+            else:
+                loop.remove_writer(fd)
+        self._masks[fd] = mask
+
+    def unregister(self, fd: int) -> None:
+        """Stop watching the registered `fd`."""
+        self.modify(fd, 0)
+        del self._masks[fd]
+
+    # Unlike epoll a loop remembers its descriptors by itself.
+    forget = unregister

@@ -39,7 +39,7 @@ if typing.TYPE_CHECKING:
     from protocols.http.headers import Headers
     from protocols.http.request import Request
     from protocols.http.sending import BodySender
-    from protocols.http.server import Site
+    from protocols.http.site import SiteState
 
 __all__ = ["HTTPServer"]
 
@@ -94,7 +94,7 @@ class HTTPServer(Protocol):
 
     _transport: Transport
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: SiteState) -> None:
         self._site = site
         self._parser = RequestParser(site.limits)
         self._state = _IDLE

@@ -1,0 +1,66 @@
+"""What the connections of one site share, and what a site answers by itself."""
+
+from __future__ import annotations
+
+import time
+import typing
+
+from protocols.http.encoder import HeadEncoder
+from protocols.http.grammar import METHODS
+from protocols.http.limits import Limits
+from protocols.http.resource import allow_options, error_page, find_resource, method_not_allowed
+
+if typing.TYPE_CHECKING:
+    from portable.reactor import Clock
+    from protocols.http.access import AccessRecord
+    from protocols.http.request import Request
+    from protocols.http.resource import Rendered, Resource
+
+__all__ = ["SiteState"]
+
+_NOT_TRACE = METHODS - {"TRACE"}
+
+
+class SiteState:
+    """What the connections of one site share: resources, limits, log, encoder.
+
+    Args:
+        resource: the root of the tree.
+        clock: for the time limits.
+        limits: see `Limits`.
+        access_log: called once for each request, when its answer is complete or the client is gone.
+        server: the value of the Server field; "" for none.
+        wall_clock: gives the seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        clock: Clock,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        access_log: typing.Callable[[AccessRecord], object] | None = None,
+        server: str = "Portable",
+        wall_clock: typing.Callable[[], float] = time.time,
+    ) -> None:
+        self.resource = resource
+        self.clock = clock
+        self.limits = limits
+        self.access_log = access_log
+        self.wall_clock = wall_clock
+        self.encoder = HeadEncoder(server, wall_clock)
+
+    def render(self, request: Request) -> Rendered:
+        """Return what the resource that `request` names answers, or what a server answers by itself.
+
+        Raises:
+            RefusedRequest: the path is not acceptable.
+            Exception: whatever the resource raises.
+        """
+        if request.method == "TRACE":
+            # It would show a page's scripts the cookies they may not read. Rightly refused by status 405.
+            return method_not_allowed(_NOT_TRACE)
+        if request.target == "*":
+            return allow_options(_NOT_TRACE)
+        resource = find_resource(self.resource, request)
+        return error_page(404) if resource is None else resource.render(request)

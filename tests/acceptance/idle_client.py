@@ -1,7 +1,7 @@
 """Many connections in one process, each of which asks once and stays: `idle_client.py PORT COUNT`.
 
-Prints "open" when all have their answer; for each line of standard input asks again on some of them and prints
-the slowest answer in seconds; at the end of standard input closes them all and prints "closed".
+Says "open" when all have their answer; for each line of standard input asks again on some of them and says
+the slowest answer in seconds; at the end of standard input closes them all and says "closed".
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ def ask(peer: socket.socket) -> float:
     return time.perf_counter() - start
 
 
+def say(text: str) -> None:
+    """Tell whoever started us."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     port, count = int(sys.argv[1]), int(sys.argv[2])
     peers = []
@@ -36,12 +42,12 @@ def main() -> None:
         peer = socket.create_connection(("127.0.0.1", port), 20)
         ask(peer)
         peers.append(peer)
-    print("open", flush=True)
+    say("open")
     for _ in sys.stdin:
-        print(max(ask(peer) for peer in peers[:: max(1, count // 20)]), flush=True)
+        say(str(max(ask(peer) for peer in peers[:: max(1, count // 20)])))
     for peer in peers:
         peer.close()
-    print("closed", flush=True)
+    say("closed")
 
 
 if __name__ == "__main__":

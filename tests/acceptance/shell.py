@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -19,7 +20,7 @@ from tests.commands.processes import SECONDS, Folder, is_running, wait_until
 if typing.TYPE_CHECKING:
     import pathlib
 
-__all__ = ["Shell", "free_port", "is_running", "wait_until"]
+__all__ = ["Shell", "free_ports", "is_running", "wait_until"]
 
 # Program to the Debian package that has it.
 PACKAGES = {
@@ -96,11 +97,17 @@ class Shell(Folder):
         return self.port("web")
 
     def port(self, name: str, kind: str = "tcp") -> int:
-        """Return the first port that the log says `name` listens on."""
-        for found, what, number in _LISTENING.findall(self.logged()):
-            if (found, what) == (name, kind):
-                return int(number)
-        pytest.fail(f"no {kind} port of {name!r} in the log:\n{self.logged()}")
+        """Return the first port that `name` listens on, as soon as the log says so."""
+
+        def found() -> list[int]:
+            return [
+                int(number)
+                for found, what, number in _LISTENING.findall(self.logged())
+                if (found, what) == (name, kind)
+            ]
+
+        wait_until(found, f"a {kind} port of {name} in the log")
+        return found()[0]
 
     def pid(self) -> int:
         return int(self.read("twistd.pid"))
@@ -166,19 +173,19 @@ class Shell(Folder):
         super().clean()
 
 
-def free_port(*offsets: int) -> int:
-    """Return a port that is free now, and so are those at `offsets` from it. For servers that cannot take 0."""
-    for _ in range(100):
+def free_ports(*offsets: int) -> int:
+    """Return a number that, added to each of `offsets`, gives a free port: for servers that cannot take 0.
+
+    Not from the range that systems take for clients and for port 0: there one could be taken at any moment, and
+    after a benchmark many cannot be bound for a minute.
+    """
+    for _ in range(1000):
+        base = random.randrange(12_000, 32_000)
         with contextlib.ExitStack() as stack:
-            base = stack.enter_context(_bound(0)).getsockname()[1]
             try:
                 for offset in offsets:
-                    stack.enter_context(_bound(base + offset))
-            except (OSError, OverflowError):
+                    stack.enter_context(socket.create_server(("127.0.0.1", base + offset)))
+            except OSError:
                 continue
-            return int(base)
+            return base
     pytest.fail("no such ports are free")
-
-
-def _bound(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))

@@ -294,7 +294,9 @@ def test_the_access_log_is_what_log_readers_expect(shell: Shell) -> None:
     wait_until(lambda: "access.log" in shell.names(), "a new access log")
     shell.curl(f"http://127.0.0.1:{port}/", "-o", "x")
     shell.stop()
-    line = r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET %s HTTP/1\.1" %s \d+ "%s" "%s"\n'
-    first = line % (r"/\?q=1", 200, "http://from.example/", r'an .*agent.*')
+    line = (
+        r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET %s HTTP/1\.1" %s \d+ "%s" "%s"\n'
+    )
+    first = line % (r"/\?q=1", 200, "http://from.example/", r"an .*agent.*")
     assert re.fullmatch(first + line % ("/none", 404, "-", "curl/.*"), shell.read("access.log.1"))
     assert re.fullmatch(line % ("/", 200, "-", "curl/.*"), shell.read("access.log"))

@@ -159,7 +159,7 @@ class DatagramTransport(typing.Protocol):
 
         Raises:
             TypeError: `data` is not bytes, bytearray or memoryview.
-            ValueError: `addr` is missing on an unconnected socket.
+            ValueError: `addr` is missing on an unconnected socket, or has a name for a host, or no such port.
         """
 
     def close(self) -> None:

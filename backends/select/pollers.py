@@ -14,6 +14,7 @@ import select
 import sys
 import typing
 
+from backends.sockets.oserrors import error_code
 from backends.sockets.reactor import READ, WRITE
 from portable.errors import ConfigurationError, TransportError
 
@@ -58,11 +59,17 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self.register = self._epoll.register
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
         self.close = self._epoll.close
         self._poll = self._epoll.poll
+
+    def register(self, fd: int, mask: int) -> None:
+        """See `Poller.register`."""
+        try:
+            self._epoll.register(fd, mask)
+        except OSError as exc:  # ENOSPC: the user's limit of watches, see epoll(7)
+            raise TransportError(f"epoll takes no more descriptors: {exc.strerror}", error_code(exc)) from exc
 
     def forget(self, fd: int) -> None:
         """See `Poller.forget`. The kernel does it when the descriptor is closed: one system call less."""

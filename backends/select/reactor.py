@@ -38,7 +38,7 @@ _log = logging.getLogger("portable.select")
 
 _now = time.monotonic
 
-# Seconds. poll and epoll take no more than 24 days, kqueue refuses some years; waking up in between costs nothing.
+# Seconds. poll and epoll take no more than 24 days, kqueue some years; waking up in between costs nothing.
 _LONGEST_WAIT = 24 * 3600.0
 # Turns that `close` gives to connections which end by opening others.
 _MOST_CLOSING_TURNS = 10
@@ -220,7 +220,7 @@ class SelectReactor:
             for stream in dirty:
                 stream.flush()
         except BaseException:
-            # Such as KeyboardInterrupt. Streams know that they are on the list, and would never come back to it.
+            # Such as KeyboardInterrupt. Streams know that they are on the list and would not come back to it.
             self.dirty.extend(dirty)
             raise
 

@@ -7,10 +7,11 @@ import os
 import socket
 import typing
 
-from backends.sockets.oserrors import connect_failure
+from backends.sockets.names import LITERAL
+from backends.sockets.oserrors import check_port, connect_failure
 from backends.sockets.reactor import WRITE
 from backends.sockets.stream import SocketStream
-from portable.deferred import Deferred, ensure_deferred
+from portable.deferred import Deferred, ensure_deferred, fail
 from portable.errors import ConnectError, TransportError, connect_error
 from portable.happyeyeballs import connect_to_name
 from portable.transport import Address
@@ -64,6 +65,11 @@ class _Attempt:
     def on_event(self, flags: int) -> None:
         """Take the outcome."""
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code:
+            try:
+                self._sock.getpeername()
+            except OSError:
+                return  # still under way: the event was meant for a socket that had our number before
         self._detach()
         if code:
             self._fail(OSError(code, os.strerror(code)))
@@ -126,13 +132,19 @@ def connect(
 ) -> Deferred[P]:
     """See `Streams.connect`."""
     local = (local_host, 0) if local_host else None
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    try:
+        check_port(port, str(Address(host, port)))
+    except ConnectError as exc:
+        return fail(exc)
 
     def attempt(literal: str) -> Deferred[socket.socket]:
         family = socket.AF_INET6 if ":" in literal else socket.AF_INET
         address: typing.Any = (literal, port)
         if "%" in literal:  # a scope, which the socket wants as a number
-            address = socket.getaddrinfo(literal, port, family, socket.SOCK_STREAM, 0, flags)[0][4]
+            try:
+                address = socket.getaddrinfo(literal, port, family, socket.SOCK_STREAM, 0, LITERAL)[0][4]
+            except OSError as exc:
+                return fail(connect_failure(exc, str(Address(literal, port))))
         return _open(reactor, family, address, local, str(Address(literal, port)))
 
     connected = connect_to_name(reactor, attempt, host, port, timeout, local_host)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import socket
 import typing
 
 from backends.sockets.listener import bind_inet
-from backends.sockets.oserrors import connect_failure, connection_failure
+from backends.sockets.names import LITERAL, MAX_PORT
+from backends.sockets.oserrors import check_port, connect_failure, connection_failure
 from backends.sockets.reactor import READ, WRITE
 from backends.sockets.stream import address_of
+from portable.errors import TransportError, connect_error, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
     from backends.sockets.reactor import SocketReactor
-    from portable.errors import TransportError
     from portable.protocol import DatagramProtocol
     from portable.transport import Buffer
 
@@ -55,8 +57,12 @@ class SocketDatagrams:
         self._closing = False
         self._ended = False
         reactor.poller.register(self.fd, READ)
-        reactor.channels[self.fd] = self
-        reactor.call_soon(self._call, protocol.connection_made, self)
+        reactor.call_soon(self._start)
+
+    def _start(self) -> None:
+        # Not before: a datagram may have come by now, and would be delivered before `connection_made`.
+        self._reactor.channels[self.fd] = self
+        self._call(self._protocol.connection_made, self)
 
     def _call(self, method: typing.Callable[..., object], *args: object) -> None:
         try:
@@ -98,28 +104,30 @@ class SocketDatagrams:
             raise ValueError("sendto() needs an address: this socket is not connected")
         if self._closing:
             return
+        try:
+            raw = self._raw(addr) if addr is not None and self._peer is None else None
+        except OSError as exc:  # a scope that this machine does not have
+            self._reactor.call_soon(self._report, connection_failure(exc))
+            return
         if self._waiting:
-            self._queue(bytes(data), addr)
-        elif not self._send(data, addr):
-            self._queue(bytes(data), addr)
+            self._queue(bytes(data), raw)
+        elif not self._send(data, raw):
+            self._queue(bytes(data), raw)
             self._watch(READ | WRITE)
 
-    def _queue(self, data: bytes, addr: Address | None) -> None:
+    def _queue(self, data: bytes, raw: typing.Any) -> None:
         if self._waiting_size + len(data) > _MOST_WAITING:
             return
-        self._waiting.append((data, addr))
+        self._waiting.append((data, raw))
         self._waiting_size += len(data)
         if not self._paused:
             self._paused = True
             self._reactor.call_soon(self._call, self._protocol.pause_writing)
 
-    def _send(self, data: Buffer, addr: Address | None) -> bool:
-        """Send one datagram; return whether the system took it, or never will."""
+    def _send(self, data: Buffer, raw: typing.Any) -> bool:
+        """Send one datagram to `raw`, or to the peer; return whether the system took it, or never will."""
         try:
-            if addr is None or self._peer is not None:
-                self._sent += self._sock.send(data)
-            else:
-                self._sent += self._sock.sendto(data, self._raw(addr))
+            self._sent += self._sock.send(data) if raw is None else self._sock.sendto(data, raw)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as exc:
@@ -127,12 +135,16 @@ class SocketDatagrams:
         return True
 
     def _raw(self, addr: Address) -> typing.Any:
+        """Return `addr` as the socket module wants it."""
         host, port = addr
+        # A name would be looked up here and now, with everything else waiting for the name server.
+        if not 0 <= port <= MAX_PORT or not (":" in host or host.replace(".", "").isdigit()):
+            raise ValueError(f"sendto() takes a literal address and a port, not {addr}")
         if self._sock.family == socket.AF_INET6:
             if ":" not in host:
                 return f"::ffff:{host}", port
             if "%" in host:
-                return socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_DGRAM)[0][4]
+                return socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_DGRAM, 0, LITERAL)[0][4]
         return host, port
 
     def _report(self, error: TransportError) -> None:
@@ -141,8 +153,8 @@ class SocketDatagrams:
 
     def _send_waiting(self) -> None:
         while self._waiting:
-            data, addr = self._waiting[0]
-            if not self._send(data, addr):
+            data, raw = self._waiting[0]
+            if not self._send(data, raw):
                 return
             self._waiting.popleft()
             self._waiting_size -= len(data)
@@ -220,7 +232,14 @@ def listening_datagrams(
 ) -> SocketDatagrams:
     """See `Datagrams.listen_datagram`."""
     sock = bind_inet(host, port, socket.SOCK_DGRAM, reuse_port=reuse_port)
-    return SocketDatagrams(reactor, sock, factory())
+    try:
+        return SocketDatagrams(reactor, sock, factory())
+    except TransportError as exc:  # the poller is full
+        sock.close()
+        raise listen_error(exc.code, f"cannot listen on {Address(host, port)}: {exc}") from exc
+    except Exception:
+        sock.close()
+        raise
 
 
 def connected_datagrams(
@@ -228,15 +247,17 @@ def connected_datagrams(
 ) -> SocketDatagrams:
     """See `Datagrams.connect_datagram`."""
     target = Address(host, port)
-    sock: socket.socket | None = None
-    try:
-        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        info = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM, 0, flags)[0]
-        sock = socket.socket(info[0], socket.SOCK_DGRAM)
-        sock.setblocking(False)
-        sock.connect(info[4])
-    except OSError as exc:
-        if sock is not None:
-            sock.close()
-        raise connect_failure(exc, str(target)) from exc
-    return SocketDatagrams(reactor, sock, factory(), target)
+    check_port(port, str(target))
+    with contextlib.ExitStack() as undo:
+        try:
+            info = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM, 0, LITERAL)[0]
+            sock = undo.enter_context(socket.socket(info[0], socket.SOCK_DGRAM))
+            sock.setblocking(False)
+            sock.connect(info[4])
+            transport = SocketDatagrams(reactor, sock, factory(), target)
+        except OSError as exc:
+            raise connect_failure(exc, str(target)) from exc
+        except TransportError as exc:  # the poller is full
+            raise connect_error(exc.code, f"cannot connect to {target}: {exc}") from exc
+        undo.pop_all()
+    return transport

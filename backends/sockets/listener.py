@@ -10,10 +10,11 @@ import socket
 import stat
 import typing
 
+from backends.sockets.names import LITERAL, MAX_PORT
 from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
 from backends.sockets.reactor import READ
 from backends.sockets.stream import SocketStream, address_of
-from portable.errors import describe, listen_error
+from portable.errors import FrameworkError, TransportError, describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -45,7 +46,7 @@ def family_of(host: str) -> tuple[socket.AddressFamily, str]:
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host.partition("%")[0])
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL
             continue
         return family, host
     raise listen_error("EADDRNOTAVAIL", f"cannot listen on {host!r}: give an IP address, not a name")
@@ -58,6 +59,8 @@ def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool
         ListenError: the address cannot be bound.
     """
     family, host = family_of(host)
+    if not 0 <= port <= MAX_PORT:  # the system would take the lower 16 bits
+        raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to {MAX_PORT}")
     try:
         sock = socket.socket(family, kind)
     except OSError as exc:
@@ -72,14 +75,11 @@ def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-        info = socket.getaddrinfo(host, port, family, kind, 0, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+        info = socket.getaddrinfo(host, port, family, kind, 0, LITERAL)
         sock.bind(info[0][4])
     except OSError as exc:
         sock.close()
         raise listen_failure(exc, str(Address(host, port))) from exc
-    except OverflowError as exc:
-        sock.close()
-        raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to 65535") from exc
     return sock
 
 
@@ -106,18 +106,22 @@ def bind_unix(path: str, *, backlog: int, mode: int | None) -> socket.socket:
     Raises:
         ListenError: the path cannot be bound.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        _remove_stale(path)
-        sock.bind(path)
-        if mode is not None:
-            # Nobody can connect before listen(), so there is no moment with the wrong permissions.
-            os.chmod(path, mode)
-        sock.listen(backlog)
-    except OSError as exc:
-        sock.close()
-        raise listen_failure(exc, path) from exc
+    with contextlib.ExitStack() as undo:
+        try:
+            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock.setblocking(False)
+            _remove_stale(path)
+            sock.bind(path)
+            undo.callback(os.unlink, path)
+            if mode is not None:
+                # Nobody can connect before listen(), so there is no moment with the wrong permissions.
+                os.chmod(path, mode)
+            sock.listen(backlog)
+        except OSError as exc:
+            raise listen_failure(exc, path) from exc
+        except ValueError as exc:
+            raise listen_error("EINVAL", f"cannot listen on {path!r}: a path holds no NUL") from exc
+        undo.pop_all()
     return sock
 
 
@@ -172,8 +176,14 @@ class SocketListener:
         # what there were, because the accept that finds nothing costs as much as one that succeeds.
         self._batch = 1
         self._kind = (sock.family.value, sock.type.value, sock.proto)
+        try:
+            self._watch()
+        except FrameworkError as exc:
+            self.close()
+            if isinstance(exc, TransportError):  # the poller is full
+                raise listen_error(exc.code, f"cannot listen on {self._address}: {exc}") from exc
+            raise
         reactor.channels[self.fd] = self
-        self._watch()
 
     @property
     def address(self) -> Address | str:

@@ -12,7 +12,11 @@ from portable.transport import normalise_host
 if typing.TYPE_CHECKING:
     from portable.reactor import Threads
 
-__all__ = ["is_literal", "resolve"]
+__all__ = ["LITERAL", "MAX_PORT", "is_literal", "resolve"]
+
+# Makes getaddrinfo read literal addresses only, so that it asks nobody and returns at once.
+LITERAL = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+MAX_PORT = 65535
 
 
 def is_literal(host: str) -> bool:

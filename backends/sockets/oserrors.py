@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from backends.sockets.names import MAX_PORT
 from portable.errors import (
     ConnectError,
     ConnectionLost,
@@ -14,7 +15,14 @@ from portable.errors import (
     listen_error,
 )
 
-__all__ = ["OUT_OF_RESOURCES", "connect_failure", "connection_failure", "error_code", "listen_failure"]
+__all__ = [
+    "OUT_OF_RESOURCES",
+    "check_port",
+    "connect_failure",
+    "connection_failure",
+    "error_code",
+    "listen_failure",
+]
 
 # What accept says when this process or this machine has run out: waiting helps, closing the listener does not.
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -27,6 +35,16 @@ def error_code(error: OSError) -> str:
     """Return the errno name of `error`, such as "ECONNRESET"."""
     name = errno.errorcode.get(error.errno or 0, "EIO")
     return name.removeprefix(_WINDOWS_PREFIX)
+
+
+def check_port(port: int, address: str) -> None:
+    """Do nothing if `port` is one that can be connected to.
+
+    Raises:
+        ConnectError: it is not.
+    """
+    if not 0 <= port <= MAX_PORT:
+        raise connect_error("EINVAL", f"cannot connect to {address}: ports go from 0 to {MAX_PORT}")
 
 
 def connect_failure(error: OSError, address: str) -> ConnectError:

@@ -42,7 +42,7 @@ class FileRegion:
         self._file = file
         try:
             self._fd = file.fileno()
-        except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+        except (AttributeError, OSError, ValueError):  # it has none (io.UnsupportedOperation), or is closed
             self._fd = -1
         self._offset = offset
         self._count = count
@@ -83,6 +83,8 @@ class FileRegion:
 
     def _sendfile(self, fd: int) -> int:
         """Return the number of bytes sent, or -1 if sendfile cannot do it or `_error` says why it failed."""
+        if self._file_closed():
+            return -1  # `_read` says so
         try:
             return os.sendfile(fd, self._fd, self._offset, min(self.left, _CHUNK))
         except OSError as exc:
@@ -95,13 +97,21 @@ class FileRegion:
 
     def _read(self, size: int) -> bytes:
         try:
+            if self._file_closed():
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             if self._fd >= 0 and hasattr(os, "pread"):
                 return os.pread(self._fd, size, self._offset)
             self._file.seek(self._offset)
             return self._file.read(size)
         except OSError as exc:
             self._fail_reading(exc)
-            return b""
+        except Exception as exc:  # whatever a file object that is none of the system's may raise
+            self._fail_reading(OSError(errno.EIO, str(exc)))
+        return b""
+
+    def _file_closed(self) -> bool:
+        """Return whether it was closed too early: its descriptor's number may be another file's by now."""
+        return getattr(self._file, "closed", False)
 
     def _fail_reading(self, exc: OSError) -> None:
         code = error_code(exc)

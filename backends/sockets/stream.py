@@ -147,12 +147,9 @@ class Stream:
         self._reactor.channels[self.fd] = self
         try:
             self._protocol.connection_made(self)
-            self._watch()
-        except TransportError as exc:  # the poller is full
-            _log.error("connection dropped: %s", exc)
-            self._lose(exc)
         except Exception:
             self._protocol_failed()
+        self._watch()
 
     # Events from the loop.
 
@@ -409,13 +406,18 @@ class Stream:
         if mask == old:
             return
         poller = self._reactor.poller
-        if not old:
-            poller.register(self.fd, mask)
-        elif not mask:
-            poller.unregister(self.fd)
+        try:
+            if not old:
+                poller.register(self.fd, mask)
+            elif not mask:
+                poller.unregister(self.fd)
+            else:
+                poller.modify(self.fd, mask)
+        except TransportError as exc:  # the poller is full
+            _log.error("the connection of %s is dropped: %s", self.describe_peer(), exc)
+            self._lose(exc)
         else:
-            poller.modify(self.fd, mask)
-        self._mask = mask
+            self._mask = mask
 
     def _protocol_failed(self) -> None:
         _log.exception("the protocol of %s failed; its connection is dropped", self.describe_peer())

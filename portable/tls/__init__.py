@@ -7,7 +7,7 @@ take; `tls_factory` speaks TLS from the first byte on, `upgrade` in the middle o
 
 from __future__ import annotations
 
-from portable.tls.options import TLSOptions, client_options, server_options
+from portable.tls.options import TLSOptions, client_options, context_options, server_options
 from portable.tls.reload import CertificateWatch
 from portable.tls.transport import TLSTransport, tls_factory, upgrade
 
@@ -16,6 +16,7 @@ __all__ = [
     "TLSOptions",
     "TLSTransport",
     "client_options",
+    "context_options",
     "server_options",
     "tls_factory",
     "upgrade",

@@ -19,7 +19,7 @@ from portable.tls.certificates import Identity, load_authorities, load_identity
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["NEAR_EXPIRY", "TLSOptions", "client_options", "server_options"]
+__all__ = ["NEAR_EXPIRY", "TLSOptions", "client_options", "context_options", "server_options"]
 
 logger = logging.getLogger("portable.tls")
 
@@ -62,7 +62,7 @@ class TLSOptions:
         alpn: the protocols we offer or accept, best first.
     """
 
-    def __init__(self, spec: _ServerSpec | _ClientSpec) -> None:
+    def __init__(self, spec: _ServerSpec | _ClientSpec | _ContextSpec) -> None:
         """Load all files.
 
         Raises:
@@ -224,6 +224,20 @@ class _ClientSpec:
         return Loaded(context, expiries)
 
 
+@dataclass(frozen=True)
+class _ContextSpec:
+    context: ssl.SSLContext
+    server_side: bool
+    server_name: str
+    alpn: tuple[str, ...] = ()
+
+    def paths(self) -> list[str]:
+        return []
+
+    def load(self) -> Loaded:
+        return Loaded(self.context, {})
+
+
 def _new_context(protocol: int, alpn: Sequence[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -312,6 +326,18 @@ def client_options(
         raise ConfigurationError("a private key without its certificate", privkey)
     identity = None if certificate is None else Identity(certificate, privkey, password)
     return TLSOptions(_ClientSpec(name, ca, identity, verify, _alpn(alpn)))
+
+
+def context_options(context: ssl.SSLContext, *, server_side: bool, server_name: str = "") -> TLSOptions:
+    """Return options with a context that somebody else has set up, and answers for: nothing is checked, and
+    there is nothing to reload.
+
+    Args:
+        context: used as it is for every connection.
+        server_side: whether we are the server.
+        server_name: as `client_options`.
+    """
+    return TLSOptions(_ContextSpec(context, server_side, server_name))
 
 
 def _host_name(name: str) -> str:

@@ -1,0 +1,139 @@
+"""What `create_server` gives: an `asyncio.AbstractServer` over listeners of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import typing
+
+if typing.TYPE_CHECKING:
+    from backends.asyncio.loop import ReactorEventLoop
+    from backends.asyncio.streams import StreamBridge
+    from portable.reactor import Listener
+
+__all__ = ["ListeningSocket", "Server"]
+
+
+class ListeningSocket:
+    """What programs ask of the sockets of a server: where it is bound. There may be no socket at all."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._address = listener.address
+        self.type = socket.SOCK_STREAM
+        self.proto = 0
+
+    @property
+    def family(self) -> int:
+        """The family of the address."""
+        if isinstance(self._address, str):
+            return socket.AF_UNIX
+        return socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
+
+    def getsockname(self) -> typing.Any:
+        """Return the address as the socket module would: four parts for IPv6."""
+        if self.family == socket.AF_INET6:
+            return (*tuple(self._address), 0, 0)
+        return self._address if isinstance(self._address, str) else tuple(self._address)
+
+    def fileno(self) -> int:
+        """Return -1: it is not for use."""
+        return -1
+
+
+class Server(asyncio.AbstractServer):
+    """Listeners that are started and closed together."""
+
+    def __init__(self, loop: ReactorEventLoop) -> None:
+        self._loop = loop
+        self._listeners: list[Listener] = []
+        self._sockets: tuple[ListeningSocket, ...] = ()
+        self._connections: set[StreamBridge] = set()
+        self._serving = False
+        self._closed = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._serve_forever: asyncio.Future[None] | None = None
+
+    def add(self, listener: Listener) -> None:
+        """Take over a new listener, which accepts nothing before `start_serving`."""
+        listener.pause_accepting()
+        self._listeners.append(listener)
+        self._sockets += (ListeningSocket(listener),)
+
+    def connected(self, bridge: StreamBridge) -> None:
+        """Count a connection."""
+        self._connections.add(bridge)
+
+    def disconnected(self, bridge: StreamBridge) -> None:
+        """Count it no longer."""
+        self._connections.discard(bridge)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._closed and not self._connections:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    @property
+    def sockets(self) -> tuple[ListeningSocket, ...]:
+        """What stands for the sockets; empty when closed."""
+        return self._sockets
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def is_serving(self) -> bool:
+        return self._serving
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        if self._closed:
+            raise RuntimeError(f"server {self!r} is closed")
+        self._serving = True
+        for listener in self._listeners:
+            listener.resume_accepting()
+
+    async def start_serving(self) -> None:
+        self.start()
+
+    async def serve_forever(self) -> None:
+        if self._serve_forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        self.start()
+        self._serve_forever = self._loop.create_future()
+        try:
+            await self._serve_forever
+        finally:
+            self._serve_forever = None
+            self.close()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._serving = False
+        self._sockets = ()
+        self._loop.servers.discard(self)
+        for listener in self._listeners:
+            listener.close()
+        if self._serve_forever is not None and not self._serve_forever.done():
+            self._serve_forever.cancel()
+        self._wake()
+
+    def close_clients(self) -> None:
+        """Close every connection, flushing first."""
+        for bridge in list(self._connections):
+            bridge.raw.close()
+
+    def abort_clients(self) -> None:
+        """Drop every connection."""
+        for bridge in list(self._connections):
+            bridge.raw.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed and its last connection has ended."""
+        if not self._closed or self._connections:
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            await waiter

@@ -41,7 +41,7 @@ def begin(shell: Shell, *words: str) -> tuple[subprocess.Popen[bytes], str]:
     with open(shell.path / "out", "wb") as out:
         process = shell.start("bash", TRY, *words, stdout=out, stderr=out)
     printed = re.compile(r"^ +(http://127\.0\.0\.1:\d+/)$", re.MULTILINE)
-    wait_until(lambda: printed.search(shell.read("out")) or process.poll() is not None, "an address")
+    wait_until(lambda: printed.search(shell.read("out")) or process.poll() is not None, "an address", 50)
     found = printed.search(shell.read("out"))
     assert found is not None, shell.read("out")
     return process, found[1]
@@ -59,8 +59,13 @@ def test_ctrl_c_ends_a_folder_on_show(bare: Shell) -> None:
     assert "Traceback" not in bare.read("out")
 
 
-def test_without_a_folder_the_browser_shows_a_sample(bare: Shell) -> None:
+def test_from_nothing_to_a_page_in_the_browser(bare: Shell) -> None:
+    # A new environment, with pip; without a package index this is the machine that has only Python.
+    new = bare.path / "new"
+    bare.environ.update(PORTABLE_VENV=str(new), PYTHON=sys.executable, PIP_NO_INDEX="1")
     process, address = begin(bare)
+    assert (new / "bin" / "pip").exists()
+    assert f"making a virtual environment in {new}" in bare.read("out")
     assert "<h1>It works</h1>" in browse(bare, address, "--dump-dom")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0

@@ -48,11 +48,11 @@ def talk(endpoint, name="talk"):
 """
 
 
-def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], object], what: str = "the condition", seconds: float = SECONDS) -> None:
     """Wait for something that another process does."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true in {SECONDS:g} seconds"
+        assert time.monotonic() < deadline, f"{what} did not come true in {seconds:g} seconds"
         time.sleep(0.01)
 
 

@@ -45,33 +45,48 @@ class _Race(typing.Generic[T]):
         self._waiting = list(attempts)
         self._running: list[Deferred[typing.Any]] = []
         self._timer: Timer | None = None
+        self._starting = False
         self.result: Deferred[T] = Deferred(lambda _deferred: self._stop())
         self._start_next()
 
     def _start_next(self) -> None:
+        """Start the next attempt; if it fails at once, the one after it, and so on."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        attempt = self._waiting.pop(0)()
-        self._running.append(attempt)
+        self._starting = True
+        # A loop, because a name may have thousands of addresses, and all may be unreachable.
+        while self._waiting and not self._start(self._waiting.pop(0)):
+            pass
+        self._starting = False
         if self._waiting:
             self._timer = self._clock.call_later(ATTEMPT_DELAY, self._start_next)
+
+    def _start(self, begin: typing.Callable[[], Deferred[T]]) -> bool:
+        """Return whether the attempt is under way."""
+        attempt: Deferred[typing.Any]
+        try:
+            attempt = begin()
+        except Exception as exc:  # noqa: BLE001 - from a timer it would only be logged, and nobody told
+            attempt = fail(exc)
+        self._running.append(attempt)
         attempt.add_callbacks(
             lambda value: self._succeeded(attempt, value), lambda error: self._failed(attempt, error)
         )
+        return attempt in self._running
 
     def _succeeded(self, attempt: Deferred[typing.Any], value: T) -> None:
-        if not self.result.called:
-            self._running.remove(attempt)
-            self._stop()
-            self.result.callback(value)
+        self._running.remove(attempt)
+        self._stop()
+        self.result.callback(value)
 
     def _failed(self, attempt: Deferred[typing.Any], error: Exception) -> None:
-        if self.result.called or attempt not in self._running:
-            return
+        if attempt not in self._running:
+            return  # cancelled by us
         self._running.remove(attempt)
         if self._waiting:
-            self._start_next()
+            if not self._starting:
+                self._start_next()
         elif not self._running:
             self.result.errback(error)
 

@@ -1,0 +1,308 @@
+package portable.jvm;
+
+import java.io.IOException;
+import java.net.SocketAddress;
+import java.net.StandardSocketOptions;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.SocketChannel;
+
+/**
+ * One byte stream, TCP or Unix.
+ *
+ * <p>A write goes to the kernel at once. What it does not take waits in the backlog, and writability is watched
+ * until it has gone; it is watched at no other time.
+ */
+final class Connection extends Slot {
+    // Bytes read in one turn. Reading less costs more calls; more leaves the processor's cache.
+    private static final int MOST_READ = 256 * 1024;
+    // Bytes. With less room than that left, it is cheaper to wait for the next turn.
+    private static final int LEAST_READ = 16 * 1024;
+
+    private final SocketChannel channel;
+    private final boolean tcp;
+    private final Backlog backlog;
+    private boolean connecting;
+    private boolean paused; // the other side wants no data now
+    private boolean ended; // the peer has ended its direction
+    private boolean closing; // close when the backlog has gone
+    private boolean endAsked; // end our direction when the backlog has gone
+    private String error; // why it ended; null for what we asked for
+    private long reportedBacklog;
+    private int servedTurn;
+
+    Connection(Pump pump, SocketChannel channel, boolean tcp) throws PumpException {
+        super(pump);
+        this.channel = channel;
+        this.tcp = tcp;
+        this.backlog = new Backlog(pump.pool);
+        pump.connections++;
+    }
+
+    @Override
+    SocketChannel channel() {
+        return channel;
+    }
+
+    /** Begins the life of an accepted connection. */
+    void start() throws IOException {
+        channel.configureBlocking(false);
+        if (tcp) {
+            channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+        }
+        register(pump.selector(), SelectionKey.OP_READ);
+    }
+
+    /** Begins to connect. Whatever comes of it, an event tells. */
+    void connect(SocketAddress address, SocketAddress local) {
+        connecting = true;
+        try {
+            channel.configureBlocking(false);
+            if (tcp) {
+                channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+            }
+            if (local != null) {
+                channel.bind(local);
+            }
+            if (channel.connect(address)) {
+                register(pump.selector(), 0);
+                pump.waitForRoom(this);
+            } else if (tcp) {
+                register(pump.selector(), SelectionKey.OP_CONNECT);
+            } else {
+                // A Unix socket connects at once or not at all: the listener's queue is full.
+                end("EAGAIN");
+            }
+        } catch (IOException | IllegalArgumentException | UnsupportedOperationException e) {
+            end(ErrnoNames.of(e));
+        }
+    }
+
+    /** Gives the id back without an event. */
+    void forget() {
+        dead = true;
+        pump.connections--;
+        pump.slots.remove(id);
+    }
+
+    String peerText() {
+        return tcp ? Addresses.textOrNothing(channel::getRemoteAddress) : "";
+    }
+
+    @Override
+    void ready(int operations) {
+        if (connecting) {
+            finishConnecting();
+            return;
+        }
+        // Reading first: what the peer said before it broke the connection, and why it broke, is known there.
+        if ((operations & SelectionKey.OP_READ) != 0 && !waiting && servedTurn != pump.turn) {
+            read();
+        }
+        if ((operations & SelectionKey.OP_WRITE) != 0 && !dead) {
+            flush();
+        }
+    }
+
+    @Override
+    void serve() {
+        if (connecting) {
+            finishConnecting();
+        } else if (isReading()) {
+            read();
+        }
+    }
+
+    private boolean isReading() {
+        return !(paused || ended || closing || dead || connecting);
+    }
+
+    private void finishConnecting() {
+        if (dead) {
+            return;
+        }
+        if (!pump.events.hasRoomForText()) {
+            pump.waitForRoom(this);
+            return;
+        }
+        try {
+            if (!channel.finishConnect()) {
+                return;
+            }
+        } catch (IOException e) {
+            end(ErrnoNames.of(e));
+            return;
+        }
+        connecting = false;
+        pump.progress = true;
+        pump.events.addText(
+                EventBuffer.CONNECTED, id, 0, Addresses.textOrNothing(channel::getRemoteAddress));
+        flush();
+    }
+
+    private void read() {
+        if (!isReading()) {
+            return;
+        }
+        EventBuffer events = pump.events;
+        int room = events.roomForData(MOST_READ);
+        if (room < LEAST_READ) {
+            pump.waitForRoom(this);
+            return;
+        }
+        servedTurn = pump.turn;
+        int count;
+        try {
+            count = channel.read(events.space(room));
+        } catch (IOException e) {
+            end(ErrnoNames.of(e));
+            return;
+        }
+        if (count > 0) {
+            pump.progress = true;
+            events.addData(id, count);
+        } else if (count < 0) {
+            pump.progress = true;
+            ended = true;
+            events.add(EventBuffer.EOF, id, 0, 0);
+            watch();
+        }
+    }
+
+    @Override
+    void operate(int kind, int arg, ByteBuffer payload) {
+        if (dead) {
+            return;
+        }
+        switch (kind) {
+            case Pump.WRITE -> write(payload);
+            case Pump.CLOSE -> {
+                if (!closing) {
+                    closing = true;
+                    finishAsked();
+                }
+            }
+            case Pump.ABORT -> abort();
+            case Pump.PAUSE_READ -> {
+                paused = true;
+                watch();
+            }
+            case Pump.RESUME_READ -> {
+                paused = false;
+                watch();
+            }
+            case Pump.WRITE_EOF -> {
+                if (!endAsked) {
+                    endAsked = true;
+                    finishAsked();
+                }
+            }
+            default -> { }
+        }
+    }
+
+    private void write(ByteBuffer data) {
+        if (closing || endAsked) {
+            return;
+        }
+        try {
+            if (!connecting && backlog.isEmpty()) {
+                channel.write(data);
+                if (!data.hasRemaining()) {
+                    return;
+                }
+            }
+            backlog.append(data);
+        } catch (IOException | OutOfMemoryError e) {
+            end(ErrnoNames.of(e));
+            return;
+        }
+        pump.reportLater(this);
+        watch();
+    }
+
+    /** Writes of the backlog what the kernel takes. */
+    private void flush() {
+        if (!backlog.isEmpty()) {
+            try {
+                backlog.writeTo(channel, pump.gathered);
+            } catch (IOException e) {
+                end(ErrnoNames.of(e));
+                return;
+            }
+            pump.progress = true;
+            pump.reportLater(this);
+        }
+        finishAsked();
+    }
+
+    /** Ends the stream or our direction of it, if that was asked for and nothing is left to write. */
+    private void finishAsked() {
+        if (backlog.isEmpty()) {
+            if (closing) {
+                end(null);
+                return;
+            }
+            if (endAsked && !connecting) {
+                try {
+                    channel.shutdownOutput();
+                } catch (IOException e) {
+                    end(ErrnoNames.of(e));
+                    return;
+                }
+            }
+        }
+        watch();
+    }
+
+    private void watch() {
+        if (!connecting) {
+            int read = paused || ended || closing ? 0 : SelectionKey.OP_READ;
+            watch(backlog.isEmpty() ? read : read | SelectionKey.OP_WRITE);
+        }
+    }
+
+    private void abort() {
+        if (tcp) {
+            try {
+                // Not lingering makes the system send a reset, which cannot be taken for a regular end.
+                channel.setOption(StandardSocketOptions.SO_LINGER, 0);
+            } catch (IOException e) {
+                // It is broken already.
+            }
+        }
+        end(null);
+    }
+
+    private void end(String code) {
+        error = code;
+        pump.progress = true;
+        closeChannel();
+        backlog.release();
+        pump.reportLater(this);
+    }
+
+    @Override
+    boolean report(EventBuffer events) {
+        if (dead) {
+            if (!events.hasRoomForText()) {
+                return false;
+            }
+            if (error == null) {
+                events.add(EventBuffer.CLOSED, id, 0, 0);
+            } else {
+                events.addText(EventBuffer.CLOSED, id, 1, error);
+            }
+            forget();
+            return true;
+        }
+        if (backlog.bytes() != reportedBacklog) {
+            if (!events.hasRoom()) {
+                return false;
+            }
+            reportedBacklog = backlog.bytes();
+            events.add(EventBuffer.BACKLOG, id, (int) Math.min(reportedBacklog, Integer.MAX_VALUE), 0);
+        }
+        return true;
+    }
+}

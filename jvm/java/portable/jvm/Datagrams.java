@@ -1,0 +1,224 @@
+package portable.jvm;
+
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.DatagramChannel;
+import java.nio.channels.SelectionKey;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+
+/** A UDP socket. */
+final class Datagrams extends Slot {
+    /** Bytes; the longest datagram that UDP can carry is shorter. */
+    static final int MAX_DATAGRAM = 64 * 1024;
+
+    // Datagrams taken in one turn, so that a flood leaves the others their share.
+    private static final int MOST_READS = 64;
+
+    private final DatagramChannel channel;
+    private final boolean connected;
+    private final ArrayDeque<Waiting> queue = new ArrayDeque<>(0);
+    private ByteBuffer queued; // the bytes of the datagrams in `queue`; null while there are none
+    private boolean paused;
+    private boolean closing;
+    private String error;
+    private SocketAddress lastSender;
+    private byte[] lastSenderText = {};
+
+    /** A datagram that the kernel did not take: where it goes, and where in `queued` it is. */
+    private record Waiting(InetSocketAddress to, int offset, int length) {}
+
+    Datagrams(Pump pump, DatagramChannel channel, boolean connected) throws PumpException {
+        super(pump);
+        this.channel = channel;
+        this.connected = connected;
+    }
+
+    @Override
+    DatagramChannel channel() {
+        return channel;
+    }
+
+    @Override
+    void ready(int operations) {
+        if ((operations & SelectionKey.OP_READ) != 0 && !waiting) {
+            receive();
+        }
+        if ((operations & SelectionKey.OP_WRITE) != 0 && !dead) {
+            flush();
+        }
+    }
+
+    @Override
+    void serve() {
+        receive();
+    }
+
+    private void receive() {
+        EventBuffer events = pump.events;
+        for (int i = 0; i < MOST_READS && !(paused || closing || dead); i++) {
+            if (events.roomForData(MAX_DATAGRAM + EventBuffer.MAX_TEXT)
+                    < MAX_DATAGRAM + EventBuffer.MAX_TEXT) {
+                pump.waitForRoom(this);
+                return;
+            }
+            ByteBuffer datagram = pump.datagram().clear();
+            try {
+                SocketAddress sender = channel.receive(datagram);
+                if (sender == null) {
+                    return;
+                }
+                pump.progress = true;
+                byte[] text = textOf(sender);
+                datagram.flip();
+                int length = text.length + datagram.remaining();
+                events.space(length).put(text).put(datagram);
+                events.add(EventBuffer.DATAGRAM, id, text.length, length);
+            } catch (IOException e) {
+                failed(ErrnoNames.of(e));
+            }
+        }
+    }
+
+    private byte[] textOf(SocketAddress sender) throws PumpException {
+        if (!sender.equals(lastSender)) {
+            lastSenderText = Addresses.text(sender).getBytes(StandardCharsets.UTF_8);
+            lastSender = sender;
+        }
+        return lastSenderText;
+    }
+
+    @Override
+    void operate(int kind, int arg, ByteBuffer payload) {
+        if (dead) {
+            return;
+        }
+        switch (kind) {
+            case Pump.SENDTO -> sendTo(arg, payload);
+            case Pump.CLOSE -> {
+                closing = true;
+                if (queue.isEmpty()) {
+                    end();
+                } else {
+                    watch();
+                }
+            }
+            case Pump.ABORT -> end();
+            case Pump.PAUSE_READ -> {
+                paused = true;
+                watch();
+            }
+            case Pump.RESUME_READ -> {
+                paused = false;
+                watch();
+            }
+            default -> { }
+        }
+    }
+
+    private void sendTo(int addressLength, ByteBuffer payload) {
+        if (closing) {
+            return;
+        }
+        InetSocketAddress to = null;
+        byte[] text = new byte[addressLength];
+        payload.get(text);
+        if (!connected) {
+            try {
+                to = pump.addresses.parse(new String(text, StandardCharsets.UTF_8));
+            } catch (PumpException e) {
+                failed(e.code());
+                return;
+            }
+        }
+        if (!queue.isEmpty() || !send(to, payload)) {
+            enqueue(to, payload);
+        }
+    }
+
+    /** Sends; returns whether the kernel took the datagram or never will. */
+    private boolean send(InetSocketAddress to, ByteBuffer datagram) {
+        int length = datagram.remaining();
+        try {
+            // Java says 0 for "full" and for an empty datagram that was sent.
+            return (to == null ? channel.write(datagram) : channel.send(datagram, to)) == length;
+        } catch (IOException | IllegalArgumentException e) {
+            failed(ErrnoNames.of(e));
+            return true;
+        }
+    }
+
+    /** Keeps the datagram, if there is room; they may be lost anyway. */
+    private void enqueue(InetSocketAddress to, ByteBuffer datagram) {
+        if (queued == null) {
+            queued = pump.pool.take();
+        }
+        int offset = queued.limit();
+        int length = datagram.remaining();
+        if (length > queued.capacity() - offset) {
+            return;
+        }
+        queued.limit(offset + length).put(offset, datagram, datagram.position(), length);
+        queue.addLast(new Waiting(to, offset, length));
+        watch();
+    }
+
+    private void flush() {
+        while (!queue.isEmpty()) {
+            Waiting first = queue.peekFirst();
+            if (!send(first.to, queued.slice(first.offset, first.length))) {
+                return;
+            }
+            pump.progress = true;
+            queue.removeFirst();
+        }
+        dropQueue();
+        if (closing) {
+            end();
+        } else {
+            watch();
+        }
+    }
+
+    private void dropQueue() {
+        queue.clear();
+        if (queued != null) {
+            pump.pool.give(queued);
+            queued = null;
+        }
+    }
+
+    private void watch() {
+        int read = paused || closing ? 0 : SelectionKey.OP_READ;
+        watch(queue.isEmpty() ? read : read | SelectionKey.OP_WRITE);
+    }
+
+    private void failed(String code) {
+        error = code;
+        pump.progress = true;
+        pump.reportLater(this);
+    }
+
+    private void end() {
+        closeChannel();
+        dropQueue();
+        pump.reportLater(this);
+    }
+
+    @Override
+    boolean report(EventBuffer events) {
+        if (!events.hasRoomForText()) {
+            return false;
+        }
+        if (dead) {
+            events.add(EventBuffer.CLOSED, id, 0, 0);
+            pump.slots.remove(id);
+        } else if (error != null) {
+            events.addText(EventBuffer.ERROR, id, 0, error);
+            error = null;
+        }
+        return true;
+    }
+}

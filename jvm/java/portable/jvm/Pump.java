@@ -1,0 +1,556 @@
+package portable.jvm;
+
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.net.StandardProtocolFamily;
+import java.net.StandardSocketOptions;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.IntBuffer;
+import java.nio.channels.CancelledKeyException;
+import java.nio.channels.ClosedSelectorException;
+import java.nio.channels.DatagramChannel;
+import java.nio.channels.NetworkChannel;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.util.ArrayDeque;
+import java.util.function.Consumer;
+
+/**
+ * Sockets for a loop that runs elsewhere, with one exchange per turn: operations in, events out.
+ *
+ * <p>Events and operations are records of four ints, `kind, id, arg, length`, in native byte order, in shared
+ * direct buffers; their payloads follow each other, in the same order, in two more. An id names one socket for
+ * its whole life and nothing afterwards: an operation with the id of something that has ended is ignored.
+ *
+ * <p>Events: 1 ACCEPTED (arg = listener, payload = remote address), 2 CONNECTED (payload = remote address),
+ * 3 DATA, 4 EOF, 5 CLOSED (arg = 0: as asked for; 1: payload = errno name), 6 BACKLOG (arg = bytes that wait
+ * here because the kernel is full), 7 DATAGRAM (arg = length of the sender's address at the beginning of the
+ * payload), 8 ERROR (of a UDP socket, which lives on; payload = errno name), 9 STARVED (of a listener, which has
+ * paused itself; payload = errno name).
+ *
+ * <p>Operations: 1 WRITE, 2 CLOSE (after the backlog), 3 ABORT, 4 PAUSE_READ, 5 RESUME_READ, 6 WRITE_EOF (after
+ * the backlog), 7 SENDTO (arg = length of the address at the beginning of the payload, 0 if connected).
+ *
+ * <p>An address is the text `host\nport` with a literal host, or the path of a Unix socket. Names are never
+ * looked up, in neither direction.
+ *
+ * <p>One thread uses a pump; only {@link #wakeup} may be called from others. Methods fail with a
+ * {@link PumpException} that tells the errno name.
+ */
+public final class Pump implements AutoCloseable {
+    static final int WRITE = 1;
+    static final int CLOSE = 2;
+    static final int ABORT = 3;
+    static final int PAUSE_READ = 4;
+    static final int RESUME_READ = 5;
+    static final int WRITE_EOF = 6;
+    static final int SENDTO = 7;
+
+    /** Selects that return early for no reason, in a row, after which the selector is taken for broken. */
+    static final int MOST_PREMATURE = 512;
+
+    private static final int FIELDS = 4;
+    private static final int LEAST_EVENTS = 64;
+    // Room for a datagram and for a useful read.
+    private static final int LEAST_EVENT_BYTES = 128 * 1024;
+
+    // What the sockets share.
+    final SlotTable slots = new SlotTable();
+    final EventBuffer events;
+    final BufferPool pool = new BufferPool();
+    final Addresses addresses = new Addresses();
+    final ByteBuffer[] gathered = Backlog.scratch();
+    int connections;
+    int turn;
+    /** Set by whoever found that an event of the selector meant something. */
+    boolean progress;
+
+    private final ByteBuffer opHeaders;
+    private final ByteBuffer opPayloads;
+    private final IntBuffer opFields;
+    private final ArrayDeque<Slot> waiting = new ArrayDeque<>();
+    private final ArrayDeque<Slot> reports = new ArrayDeque<>();
+    private final Consumer<SelectionKey> onReady = Pump::ready;
+    private final SelectCall selectCall;
+    private ByteBuffer datagram;
+    private volatile Selector selector;
+    private volatile boolean woken;
+    private int premature;
+    private int rebuilds;
+
+    /** How to select; tests put a selector's failures here. */
+    interface SelectCall {
+        /** Waits for `timeoutMillis` (-1: for ever, 0: not at all) and calls `action` for what is ready. */
+        void select(Selector selector, Consumer<SelectionKey> action, int timeoutMillis) throws IOException;
+    }
+
+    /** Makes a pump with buffers of the usual sizes. */
+    public Pump() throws PumpException {
+        this(4096, 512 * 1024, 8192, 1024 * 1024);
+    }
+
+    /**
+     * Makes a pump.
+     *
+     * @param maxEvents the most events in one turn, at least 64
+     * @param eventBytes the most bytes of data in one turn, at least 128 KB; addresses come on top
+     * @param maxOps the most operations handed over at once
+     * @param opBytes the most bytes of payload of these
+     */
+    public Pump(int maxEvents, int eventBytes, int maxOps, int opBytes) throws PumpException {
+        this(maxEvents, eventBytes, maxOps, opBytes, Pump::selectFor);
+    }
+
+    Pump(int maxEvents, int eventBytes, int maxOps, int opBytes, SelectCall selectCall) throws PumpException {
+        if (maxEvents < LEAST_EVENTS || eventBytes < LEAST_EVENT_BYTES || maxOps < 1 || opBytes < 1) {
+            throw new PumpException("EINVAL", "buffers too small");
+        }
+        this.selectCall = selectCall;
+        events = new EventBuffer(maxEvents, eventBytes);
+        opHeaders = ByteBuffer.allocateDirect(maxOps * EventBuffer.RECORD).order(ByteOrder.nativeOrder());
+        opPayloads = ByteBuffer.allocateDirect(opBytes).order(ByteOrder.nativeOrder());
+        opFields = opHeaders.asIntBuffer();
+        try {
+            selector = Selector.open();
+        } catch (IOException e) {
+            throw new PumpException(e);
+        }
+    }
+
+    /** Returns the buffer of the events' records; the same one always. */
+    public ByteBuffer eventHeaders() {
+        return events.headers;
+    }
+
+    /** Returns the buffer of the events' payloads; the same one always. */
+    public ByteBuffer eventPayloads() {
+        return events.payloads;
+    }
+
+    /** Returns the buffer that takes the operations' records; the same one always. */
+    public ByteBuffer opHeaders() {
+        return opHeaders;
+    }
+
+    /** Returns the buffer that takes the operations' payloads; the same one always. */
+    public ByteBuffer opPayloads() {
+        return opPayloads;
+    }
+
+    /**
+     * Applies operations, waits until something happens, and records what did.
+     *
+     * @param timeoutMillis the longest wait; 0 = none, -1 = no limit
+     * @param nops how many operations are in the buffers
+     * @return the number of events, and in the upper 32 bits the number of bytes of their payloads
+     */
+    public long poll(int timeoutMillis, int nops) throws PumpException {
+        turn++;
+        events.clear();
+        if (nops > 0) {
+            apply(nops);
+        }
+        if (!waiting.isEmpty()) {
+            serveWaiting();
+        }
+        boolean busy = woken || events.records() > 0 || !waiting.isEmpty() || !reports.isEmpty();
+        select(busy ? 0 : timeoutMillis);
+        if (!reports.isEmpty()) {
+            report();
+        }
+        return events.records() | (long) events.bytes() << 32;
+    }
+
+    /**
+     * Applies operations only, when there are more in one turn than the buffers hold.
+     *
+     * @param nops how many operations are in the buffers
+     */
+    public void apply(int nops) {
+        IntBuffer fields = opFields;
+        ByteBuffer payloads = opPayloads;
+        int begin = 0;
+        int i = 0;
+        while (i < nops) {
+            int at = i * FIELDS;
+            int kind = fields.get(at);
+            int id = fields.get(at + 1);
+            int arg = fields.get(at + 2);
+            int end = begin + fields.get(at + 3);
+            i++;
+            if (kind == WRITE) {
+                // Payloads follow each other, so writes that follow each other are one.
+                while (i < nops && fields.get(i * FIELDS) == WRITE && fields.get(i * FIELDS + 1) == id) {
+                    end += fields.get(i * FIELDS + 3);
+                    i++;
+                }
+            }
+            Slot slot = slots.get(id);
+            if (slot != null) {
+                slot.operate(kind, arg, payloads.limit(end).position(begin));
+            }
+            begin = end;
+        }
+    }
+
+    /** Ends the wait that goes on, or the next one. From any thread. */
+    public void wakeup() {
+        // In this order: whoever sees no flag has still to be woken by the selector.
+        woken = true;
+        selector.wakeup();
+    }
+
+    private void serveWaiting() {
+        for (int i = waiting.size(); i > 0; i--) {
+            Slot slot = waiting.pollFirst();
+            slot.waiting = false;
+            if (!slot.dead) {
+                slot.serve();
+            }
+        }
+    }
+
+    private void report() {
+        while (!reports.isEmpty() && reports.peekFirst().report(events)) {
+            reports.pollFirst().reporting = false;
+        }
+    }
+
+    /** Has `slot` served first in the next turn: there is no room for its data in this one. */
+    void waitForRoom(Slot slot) {
+        if (!slot.waiting) {
+            slot.waiting = true;
+            waiting.addLast(slot);
+        }
+    }
+
+    /** Has `slot` tell at the end of the turn what there is to tell. */
+    void reportLater(Slot slot) {
+        if (!slot.reporting) {
+            slot.reporting = true;
+            reports.addLast(slot);
+        }
+    }
+
+    Selector selector() {
+        return selector;
+    }
+
+    /** Returns the buffer that a datagram is received into. */
+    ByteBuffer datagram() {
+        if (datagram == null) {
+            datagram = ByteBuffer.allocateDirect(Datagrams.MAX_DATAGRAM);
+        }
+        return datagram;
+    }
+
+    // The selector.
+
+    private static void ready(SelectionKey key) {
+        int operations;
+        try {
+            operations = key.readyOps();
+        } catch (CancelledKeyException e) {
+            return;
+        }
+        ((Slot) key.attachment()).ready(operations);
+    }
+
+    private static void selectFor(Selector selector, Consumer<SelectionKey> action, int timeoutMillis)
+            throws IOException {
+        if (timeoutMillis == 0) {
+            selector.selectNow(action);
+        } else {
+            selector.select(action, Math.max(timeoutMillis, 0));
+        }
+    }
+
+    private void select(int timeoutMillis) throws PumpException {
+        progress = false;
+        long start = timeoutMillis > 0 ? System.nanoTime() : 0;
+        try {
+            selectCall.select(selector, onReady, timeoutMillis);
+        } catch (IOException | ClosedSelectorException e) {
+            throw new PumpException(e);
+        }
+        // Left set, it would end every following wait at once.
+        boolean interrupted = Thread.interrupted();
+        boolean expected = progress || interrupted || timeoutMillis == 0;
+        if (woken) {
+            woken = false;
+            expected = true;
+        }
+        if (expected || timeoutMillis > 0 && System.nanoTime() - start >= (timeoutMillis - 1) * 1_000_000L) {
+            premature = 0;
+        } else if (++premature >= MOST_PREMATURE) {
+            premature = 0;
+            rebuild();
+        }
+    }
+
+    /** Replaces a selector that returns for no reason: some kernels' do, and would fill the processor. */
+    private void rebuild() throws PumpException {
+        Selector old = selector;
+        try {
+            Selector fresh = Selector.open();
+            selector = fresh;
+            for (SelectionKey key : old.keys()) {
+                ((Slot) key.attachment()).move(fresh);
+            }
+            old.close();
+        } catch (IOException e) {
+            throw new PumpException(e);
+        }
+        rebuilds++;
+    }
+
+    /** Returns how often the selector was replaced. */
+    int rebuilds() {
+        return rebuilds;
+    }
+
+    // Rare operations.
+
+    /**
+     * Listens; accepting starts with {@link #resumeAccepting}.
+     *
+     * @param host a literal address, "" for all
+     * @param port 0 for any free one
+     * @param backlog how many connections may wait to be accepted
+     * @param reusePort whether others may listen on the same port, if they say so too
+     * @return the id
+     */
+    public int listenTcp(String host, int port, int backlog, boolean reusePort) throws PumpException {
+        InetSocketAddress address = Addresses.toBind(host, port);
+        ServerSocketChannel channel = null;
+        try {
+            channel = host.isEmpty() ? ServerSocketChannel.open() : ServerSocketChannel.open(Addresses.family(address));
+            channel.setOption(StandardSocketOptions.SO_REUSEADDR, true);
+            if (reusePort) {
+                channel.setOption(StandardSocketOptions.SO_REUSEPORT, true);
+            }
+            return listen(channel, address, backlog, true);
+        } catch (IOException | RuntimeException e) {
+            throw failure(channel, e);
+        }
+    }
+
+    /**
+     * Listens on a Unix socket; accepting starts with {@link #resumeAccepting}. The file is left to the caller,
+     * who removes a stale one before and this one after, and sets its mode.
+     *
+     * @return the id
+     */
+    public int listenUnix(String path, int backlog) throws PumpException {
+        ServerSocketChannel channel = null;
+        try {
+            channel = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+            return listen(channel, UnixDomainSocketAddress.of(path), backlog, false);
+        } catch (IOException | RuntimeException e) {
+            throw failure(channel, e);
+        }
+    }
+
+    private int listen(ServerSocketChannel channel, SocketAddress address, int backlog, boolean tcp)
+            throws IOException {
+        channel.configureBlocking(false);
+        channel.bind(address, backlog);
+        Listener listener = new Listener(this, channel, tcp);
+        listener.register(selector, 0);
+        return listener.id;
+    }
+
+    /** Starts or continues to accept. */
+    public void resumeAccepting(int listener) throws PumpException {
+        listener(listener).resume();
+    }
+
+    /** Stops accepting for a while; connections wait in the system. */
+    public void pauseAccepting(int listener) throws PumpException {
+        listener(listener).pause();
+    }
+
+    /** Stops listening. The port is free when this returns; there is no event. */
+    public void closeListener(int listener) throws PumpException {
+        Listener closing = listener(listener);
+        closing.closeChannel();
+        slots.remove(listener);
+        try {
+            // The descriptor goes only when the selector has let go of it. What is ready stays ready; a wake-up
+            // that this swallows is known by its flag.
+            selector.selectNow(key -> { });
+        } catch (IOException e) {
+            throw new PumpException(e);
+        }
+    }
+
+    /**
+     * Opens a TCP connection. CONNECTED follows, or CLOSED with the reason, and nothing before the next poll.
+     *
+     * @param host a literal address
+     * @param localHost the literal address to come from; "" for any
+     * @return the id
+     */
+    public int connectTcp(String host, int port, String localHost) throws PumpException {
+        InetSocketAddress address = Addresses.of(host, port);
+        InetSocketAddress local = localHost.isEmpty() ? null : Addresses.of(localHost, 0);
+        SocketChannel channel = null;
+        try {
+            channel = SocketChannel.open(Addresses.family(address));
+            Connection connection = new Connection(this, channel, true);
+            connection.connect(address, local);
+            return connection.id;
+        } catch (IOException | RuntimeException e) {
+            throw failure(channel, e);
+        }
+    }
+
+    /**
+     * Opens a connection to a Unix socket, as {@link #connectTcp} does. CLOSED with EAGAIN means that the
+     * listener has a full queue.
+     *
+     * @return the id
+     */
+    public int connectUnix(String path) throws PumpException {
+        SocketChannel channel = null;
+        try {
+            UnixDomainSocketAddress address = UnixDomainSocketAddress.of(path);
+            channel = SocketChannel.open(StandardProtocolFamily.UNIX);
+            Connection connection = new Connection(this, channel, false);
+            connection.connect(address, null);
+            return connection.id;
+        } catch (IOException | RuntimeException e) {
+            throw failure(channel, e);
+        }
+    }
+
+    /**
+     * Opens a UDP socket that receives from everybody, at once.
+     *
+     * @param host a literal address, "" for all
+     * @return the id
+     */
+    public int bindUdp(String host, int port, boolean reusePort) throws PumpException {
+        InetSocketAddress address = Addresses.toBind(host, port);
+        DatagramChannel channel = null;
+        try {
+            channel = host.isEmpty() ? DatagramChannel.open() : DatagramChannel.open(Addresses.family(address));
+            if (reusePort) {
+                channel.setOption(StandardSocketOptions.SO_REUSEPORT, true);
+            }
+            channel.bind(address);
+            return datagrams(channel, false);
+        } catch (IOException | RuntimeException e) {
+            throw failure(channel, e);
+        }
+    }
+
+    /**
+     * Opens a UDP socket that sends to and receives from one peer.
+     *
+     * @param host a literal address
+     * @return the id
+     */
+    public int connectUdp(String host, int port) throws PumpException {
+        InetSocketAddress address = Addresses.of(host, port);
+        DatagramChannel channel = null;
+        try {
+            channel = DatagramChannel.open(Addresses.family(address));
+            channel.connect(address);
+            return datagrams(channel, true);
+        } catch (IOException | RuntimeException e) {
+            throw failure(channel, e);
+        }
+    }
+
+    private int datagrams(DatagramChannel channel, boolean connected) throws IOException {
+        channel.configureBlocking(false);
+        Datagrams socket = new Datagrams(this, channel, connected);
+        socket.register(selector, SelectionKey.OP_READ);
+        return socket.id;
+    }
+
+    private static PumpException failure(AutoCloseable channel, Exception cause) {
+        PumpException failure = cause instanceof PumpException known ? known : new PumpException(cause);
+        if (channel != null) {
+            try {
+                channel.close();
+            } catch (Exception e) {
+                failure.addSuppressed(e);
+            }
+        }
+        return failure;
+    }
+
+    /** Returns our address of `id`: `host\nport`, or the path. */
+    public String localAddress(int id) throws PumpException {
+        try {
+            return Addresses.text(((NetworkChannel) slot(id).channel()).getLocalAddress());
+        } catch (IOException e) {
+            throw new PumpException(e);
+        }
+    }
+
+    /** Returns the peer's address of `id`: `host\nport`, or the path ("" if it has none). */
+    public String remoteAddress(int id) throws PumpException {
+        try {
+            if (slot(id).channel() instanceof SocketChannel stream) {
+                return Addresses.text(stream.getRemoteAddress());
+            }
+            if (slot(id).channel() instanceof DatagramChannel datagrams) {
+                return Addresses.text(datagrams.getRemoteAddress());
+            }
+        } catch (IOException e) {
+            throw new PumpException(e);
+        }
+        throw new PumpException("ENOTCONN", "a listener has no peer");
+    }
+
+    private Slot slot(int id) throws PumpException {
+        Slot slot = slots.get(id);
+        if (slot == null) {
+            throw new PumpException("EBADF", "nothing has the id " + id);
+        }
+        return slot;
+    }
+
+    private Listener listener(int id) throws PumpException {
+        if (slot(id) instanceof Listener listener) {
+            return listener;
+        }
+        throw new PumpException("EBADF", "not a listener: " + id);
+    }
+
+    /** Returns how many stream connections there are, those that are being opened included. */
+    public int connections() {
+        return connections;
+    }
+
+    /** Returns how many bytes of memory outside the heap this pump holds. */
+    public long directBytes() {
+        long shared = events.headers.capacity() + events.payloads.capacity();
+        shared += opHeaders.capacity() + opPayloads.capacity();
+        return shared + pool.bytes() + (datagram == null ? 0 : datagram.capacity());
+    }
+
+    /** Closes every socket at once, without events. Afterwards the pump is of no use. */
+    @Override
+    public void close() {
+        for (SelectionKey key : selector.isOpen() ? selector.keys() : java.util.Set.<SelectionKey>of()) {
+            Slot slot = (Slot) key.attachment();
+            if (!slot.dead) {
+                slot.closeChannel();
+            }
+        }
+        try {
+            selector.close();
+        } catch (IOException e) {
+            // Its descriptors are gone all the same.
+        }
+    }
+}

@@ -300,7 +300,7 @@ class ThrottledTransport(WrappedTransport):
             self._in.appendleft(data[most:])
             data = data[:most]
         self._in_passed += len(data)
-        self._above.data_received(data)
+        self._tell(self._above.data_received, data)
         if not self._in and self._wants_input():
             self.below.resume_reading()
         return len(data)
@@ -383,9 +383,19 @@ class ThrottledTransport(WrappedTransport):
 
     def _check_marks(self) -> None:
         self._check = None
+        if self._closing:
+            return
         if not self._pause_told and self._out_size > self._high:
             self._pause_told = True
-            self._above.pause_writing()
+            self._tell(self._above.pause_writing)
         elif self._pause_told and self._out_size <= self._low:
             self._pause_told = False
-            self._above.resume_writing()
+            self._tell(self._above.resume_writing)
+
+    def _tell(self, method: typing.Callable[..., object], *args: object) -> None:
+        """Call the protocol above. From a timer, nobody else would end a connection whose protocol fails."""
+        try:
+            method(*args)
+        except BaseException:
+            self.abort()
+            raise

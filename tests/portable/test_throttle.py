@@ -306,3 +306,44 @@ def test_drain_is_passed_on(window: int | None) -> None:
     transport.drain()
     below.clock.advance(1)
     assert plain.events[-1] == "lost"
+
+
+class Failing(Recorder):
+    """Fails at its later pieces of data, and whenever its buffer is full."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(self.received) > 4 * SLICE:
+            raise RuntimeError("cannot take it")
+
+    def pause_writing(self) -> None:
+        raise RuntimeError("cannot pause")
+
+
+def test_a_protocol_that_fails_in_its_own_time_does_not_hang() -> None:
+    recorder = Failing()
+    below, _transport = throttled(recorder)
+    below.clock.advance(1)
+    below.receive(bytes(5 * SLICE))
+    with pytest.raises(RuntimeError, match="cannot take it"):
+        below.clock.advance(1)
+    assert recorder.lost
+    assert below.aborted
+
+
+def test_a_protocol_that_cannot_pause_does_not_hang() -> None:
+    recorder = Failing()
+    below, transport = throttled(recorder)
+    transport.write(bytes(100 * 1024))
+    with pytest.raises(RuntimeError, match="cannot pause"):
+        below.clock.advance(1)
+    assert recorder.lost
+
+
+def test_a_closed_protocol_hears_nothing_of_water_marks() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    transport.write(bytes(100 * 1024))
+    transport.close()
+    below.clock.advance(1)
+    assert recorder.events == ["made"]

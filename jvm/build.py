@@ -2,7 +2,7 @@
 
 `python -m jvm.build` does it by hand; when a wheel or an editable installation is built, hatchling does it
 through `JarHook`. The same sources and the same compiler give the same bytes: entries are sorted, not
-compressed, and bear one date. The jar says which sources it was made from, and is left alone while it is theirs.
+compressed, and bear one date. The jar says which sources it was made from, and stays while they are the same.
 
 Without a compiler a build goes on, with a warning, and the package works as far as it needs no JVM.
 """
@@ -33,6 +33,7 @@ JAR = _HERE / "portable-jvm.jar"
 
 # The oldest Java that runs the jar.
 RELEASE = 17
+_FLAGS = ("-encoding", "UTF-8", "-proc:none", "-Xlint:all", "-Werror")
 # The earliest that a zip file can tell.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _MANIFEST = "META-INF/MANIFEST.MF"
@@ -60,11 +61,15 @@ def find_javac() -> str | None:
 def _version(javac: str) -> int:
     """Return the major version of a compiler, 0 if it does not tell."""
     try:
-        told = subprocess.run([javac, "-version"], capture_output=True, text=True, check=False)
+        told = _run([javac, "-version"])
     except OSError:
         return 0
     found = re.search(r"javac (\d+)", told.stdout + told.stderr)
     return int(found[1]) if found else 0
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
 
 
 def is_current(jar: Path = JAR) -> bool:
@@ -93,11 +98,7 @@ def build(jar: Path = JAR, *, force: bool = False) -> bool:
         raise BuildError(NO_JAVAC)
     with tempfile.TemporaryDirectory(prefix="portable-jvm-") as directory:
         classes = Path(directory, "classes")
-        command = [javac, "--release", str(RELEASE), "-encoding", "UTF-8", "-proc:none", "-Xlint:all", "-Werror"]
-        sources = [str(path) for path in _sources()]
-        done = subprocess.run(
-            [*command, "-d", str(classes), *sources], capture_output=True, text=True, check=False
-        )
+        done = _run([javac, "--release", str(RELEASE), *_FLAGS, "-d", str(classes), *map(str, _sources())])
         if done.returncode:
             raise BuildError(f"{javac} failed:\n{done.stdout}{done.stderr}")
         written = Path(directory, jar.name)

@@ -1,0 +1,110 @@
+package portable.jvm;
+
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+
+/** Something a Java thread wants done in a server's loop. Python takes these from {@link HostLoop#next()}. */
+public final class HostRequest {
+    private final String kind;
+    private final String function;
+    private final Object[] arguments;
+    private final Callable<?> task;
+    private final CompletableFuture<Object> result = new CompletableFuture<>();
+
+    private HostRequest(String kind, String function, Object[] arguments, Callable<?> task) {
+        this.kind = kind;
+        this.function = function;
+        this.arguments = arguments;
+        this.task = task;
+    }
+
+    static HostRequest simple(String kind, Object... arguments) {
+        return new HostRequest(kind, "", arguments, null);
+    }
+
+    static HostRequest function(String function, Object[] arguments) {
+        return new HostRequest("call", function, arguments.clone(), null);
+    }
+
+    static HostRequest task(Callable<?> task) {
+        return new HostRequest("run", "", new Object[0], task);
+    }
+
+    /**
+     * Returns what is wanted.
+     *
+     * @return "run", "call", "stop", "reload" or "snapshot"
+     */
+    public String kind() {
+        return kind;
+    }
+
+    /**
+     * Returns which function to "call".
+     *
+     * @return "module:function"
+     */
+    public String function() {
+        return function;
+    }
+
+    /**
+     * Returns how many arguments there are.
+     *
+     * @return a number
+     */
+    public int count() {
+        return arguments.length;
+    }
+
+    /**
+     * Returns one argument.
+     *
+     * @param index from 0
+     * @return what Jep makes of it
+     */
+    public Object argument(int index) {
+        return arguments[index];
+    }
+
+    /** Does what "run" asks for, in the calling thread. */
+    public void run() {
+        if (result.isCancelled()) {
+            return;
+        }
+        try {
+            result.complete(task.call());
+        } catch (Throwable e) {
+            // Whoever waits for the result is told, and the loop goes on.
+            result.completeExceptionally(e);
+        }
+    }
+
+    /**
+     * Reports success.
+     *
+     * @param value the result
+     */
+    public void complete(Object value) {
+        result.complete(value);
+    }
+
+    /**
+     * Reports failure.
+     *
+     * @param type the class of the exception in Python
+     * @param message its text
+     * @param traceback as Python prints it
+     */
+    public void fail(String type, String message, String traceback) {
+        refuse(new PortableException(message, type, traceback, null));
+    }
+
+    void refuse(PortableException error) {
+        result.completeExceptionally(error);
+    }
+
+    CompletableFuture<Object> result() {
+        return result;
+    }
+}

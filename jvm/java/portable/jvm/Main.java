@@ -1,0 +1,183 @@
+package portable.jvm;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** Runs the servers of a {@code .tap} file as a program, in the foreground. */
+public final class Main {
+    private static final int DONE = 0;
+    private static final int FAILED = 1;
+    private static final int MISUSED = 2;
+
+    private static final DateTimeFormatter CLOCK =
+            DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm:ss.SSS'Z'").withZone(ZoneOffset.UTC);
+
+    private static final String HELP = String.join(
+            "\n",
+            "usage: java -cp portable-jvm.jar:jep.jar portable.jvm.Main -f FILE.tap [options]",
+            "",
+            "Run the servers of a .tap file, made by mktap, inside the JVM.",
+            "",
+            "  -f, --file FILE.tap   what to run (default: twistd.tap)",
+            "  --python FILE         the Python to run (default: PORTABLE_PYTHON, VIRTUAL_ENV's, or python3 on PATH);",
+            "                        it needs the package portable-net[jvm-host]",
+            "  --modules DIR         look for modules in this folder too; may be repeated",
+            "  --name NAME           of the MBean portable.jvm:type=Server,name=NAME (default: the file's)",
+            "  --drain SECONDS       for work in flight at the end (default: the file's, or 10)",
+            "  --debug               debug messages and tracebacks",
+            "  -h, --help            show this",
+            "",
+            "The log goes to standard output. SIGTERM, SIGINT: finish work in flight and stop.",
+            "Exit status: 0 done, 1 failed, 2 wrong usage.");
+
+    private Main() {}
+
+    private static final class UsageException extends Exception {
+        private static final long serialVersionUID = 1L;
+
+        UsageException(String message) {
+            super(message);
+        }
+    }
+
+    /**
+     * Runs until a signal or a failure ends it.
+     *
+     * @param arguments see {@code --help}
+     */
+    public static void main(String[] arguments) {
+        System.exit(run(arguments));
+    }
+
+    private static int run(String[] arguments) {
+        String file = "twistd.tap";
+        String python = null;
+        String name = null;
+        Duration drain = null;
+        boolean debug = false;
+        List<Path> folders = new ArrayList<>();
+        try {
+            for (int i = 0; i < arguments.length; i++) {
+                String option = arguments[i];
+                switch (option) {
+                    case "-h", "--help" -> {
+                        System.out.println(HELP);
+                        return DONE;
+                    }
+                    case "--debug" -> debug = true;
+                    case "-f", "--file" -> file = value(arguments, ++i);
+                    case "--python" -> python = value(arguments, ++i);
+                    case "--name" -> name = value(arguments, ++i);
+                    case "--modules" -> folders.add(Path.of(value(arguments, ++i)));
+                    case "--drain" -> drain = seconds(value(arguments, ++i));
+                    default -> throw new UsageException("unknown argument: " + option);
+                }
+            }
+        } catch (UsageException e) {
+            System.err.println("portable.jvm.Main: " + e.getMessage() + "; see --help");
+            return MISUSED;
+        }
+        PortableServer.Builder builder =
+                PortableServer.builder(Path.of(file)).log(Main::log).debug(debug).shutdownHook(false);
+        if (python != null) {
+            builder.python(Path.of(python));
+        }
+        if (name != null) {
+            builder.name(name);
+        }
+        if (drain != null) {
+            builder.drain(drain);
+        }
+        folders.forEach(builder::modules);
+        return serve(builder.build(), debug);
+    }
+
+    private static String value(String[] arguments, int index) throws UsageException {
+        if (index >= arguments.length) {
+            throw new UsageException(arguments[index - 1] + " needs a value");
+        }
+        return arguments[index];
+    }
+
+    private static Duration seconds(String text) throws UsageException {
+        try {
+            double seconds = Double.parseDouble(text);
+            if (seconds >= 0 && seconds <= Integer.MAX_VALUE) {
+                return Duration.ofNanos((long) (seconds * 1e9));
+            }
+        } catch (NumberFormatException e) {
+            // As one that is out of range.
+        }
+        throw new UsageException("--drain: " + text + " is not a number of seconds");
+    }
+
+    private static int serve(PortableServer server, boolean debug) {
+        AtomicInteger status = new AtomicInteger(DONE);
+        // A signal makes the JVM call this, and would have it exit with 143 afterwards.
+        Thread onSignal = new Thread(
+                () -> {
+                    log(System.Logger.Level.INFO, "portable.jvm", "stopping: a signal");
+                    server.close();
+                    finish(server, status);
+                    System.out.flush();
+                    Runtime.getRuntime().halt(status.get());
+                },
+                "portable-signal");
+        Runtime.getRuntime().addShutdownHook(onSignal);
+        try {
+            server.start();
+            server.ended().join();
+        } catch (PortableException e) {
+            return failed(e, debug, onSignal);
+        } catch (CompletionException e) {
+            return failed(e.getCause(), debug, onSignal);
+        }
+        finish(server, status);
+        withdraw(onSignal);
+        return status.get();
+    }
+
+    private static void finish(PortableServer server, AtomicInteger status) {
+        if (server.status().state() == ServerState.FAILED) {
+            status.set(FAILED);
+        } else {
+            log(System.Logger.Level.INFO, "portable.jvm", "stopped");
+        }
+    }
+
+    private static int failed(Throwable error, boolean debug, Thread onSignal) {
+        if (debug) {
+            error.printStackTrace();
+        }
+        System.err.println("portable.jvm.Main: " + error.getMessage());
+        withdraw(onSignal);
+        return FAILED;
+    }
+
+    private static void withdraw(Thread hook) {
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // The signal has come: the hook ends the process, and this thread is not to race with it.
+            try {
+                hook.join();
+            } catch (InterruptedException interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    private static void log(System.Logger.Level level, String logger, String message) {
+        String word = level.getName().toLowerCase(Locale.ROOT);
+        System.out.println(
+                String.format("%s %-7s %s: %s", CLOCK.format(Instant.now()), word, logger, message));
+    }
+}

@@ -29,7 +29,11 @@ SERVERS_GROUP = "portable.servers"
 REACTORS_GROUP = "portable.reactors"
 # What this distribution declares in pyproject.toml, for when nobody has installed it.
 OWN_SERVERS_PACKAGE = "protocols.servers"
-OWN_REACTORS = {"select": "backends.select:SelectReactor"}
+OWN_REACTORS = {
+    "asyncio": "backends.asyncio:AsyncioReactor",
+    "select": "backends.select:SelectReactor",
+    "uvloop": "backends.asyncio:UvloopReactor",
+}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BACKENDS", "Backend", "parse_backend"]
+__all__ = ["BACKENDS", "CONFORMANCE_BACKENDS", "Backend", "parse_backend"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Backend:
         target: "module:callable", imported when the first test needs it.
         arguments: keyword arguments for the callable.
         most_descriptors: how many descriptors it can watch; None if only the system limits it.
+        cannot: tests of the contract that do not hold for it, each with the reason.
     """
 
     name: str
     target: str
     arguments: dict[str, object] = field(default_factory=dict)
     most_descriptors: int | None = None
+    cannot: dict[str, str] = field(default_factory=dict)
 
     def make(self) -> Any:
         """Return a new reactor."""
@@ -38,6 +40,16 @@ BACKENDS = [
     Backend("select", "backends.select:SelectReactor"),
     # What Windows uses.
     Backend("select-plain", "backends.select:SelectReactor", {"poller": "select"}, most_descriptors=1024),
+]
+
+# These share the code of their sockets with the first, so only the contract itself is tested on them.
+CONFORMANCE_BACKENDS = [
+    Backend("asyncio", "backends.asyncio:AsyncioReactor"),
+    Backend(
+        "uvloop",
+        "backends.asyncio:UvloopReactor",
+        cannot={"test_out_of_descriptors": "uvloop opens two sockets each time it begins to run, as by `step`"},
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ import typing
 import pytest
 from hypothesis import settings
 
-from tests.backends_under_test import BACKENDS, Backend, parse_backend
+from tests.backends_under_test import BACKENDS, CONFORMANCE_BACKENDS, Backend, parse_backend
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ settings.register_profile("portable", deadline=None)
 settings.load_profile("portable")
 
 _DESCRIPTORS = "/proc/self/fd"
+_begun: set[str] = set()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,10 +40,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     own = [parse_backend(text) for text in metafunc.config.getoption("backend")]
     wanted = metafunc.config.getoption("reactor")
-    chosen = [backend for backend in own or BACKENDS if not wanted or backend.name in wanted]
+    known_backends = own or BACKENDS + CONFORMANCE_BACKENDS
+    usual = known_backends if own or "conformance" in metafunc.definition.path.parts else BACKENDS
+    chosen = [backend for backend in known_backends if backend.name in wanted] if wanted else usual
     if not chosen:
-        known = ", ".join(backend.name for backend in own or BACKENDS)
+        known = ", ".join(backend.name for backend in known_backends)
         raise pytest.UsageError(f"no backend is called {' or '.join(wanted)}; there are {known}")
+    chosen = [backend for backend in chosen if metafunc.definition.name not in backend.cannot]
     for mark in metafunc.definition.iter_markers("backend_declares"):
         chosen = [backend for backend in chosen if getattr(backend, mark.args[0]) is not None]
     metafunc.parametrize("backend", chosen, ids=[backend.name for backend in chosen], indirect=True)
@@ -85,6 +89,10 @@ def error_log() -> Iterator[ErrorLog]:
 def backend(request: pytest.FixtureRequest) -> Backend:
     """The backend under test."""
     chosen: Backend = request.param
+    if chosen.target not in _begun:
+        # What a backend opens once for the whole process is nothing that a test leaves behind.
+        _begun.add(chosen.target)
+        chosen.make().close()
     return chosen
 
 

@@ -45,6 +45,9 @@ __all__ = ["AsyncioReactor", "UvloopReactor"]
 
 _log = logging.getLogger("portable.asyncio")
 
+# Turns that `close` gives to connections which end by opening others.
+_MOST_CLOSING_TURNS = 10
+
 T = typing.TypeVar("T")
 P = typing.TypeVar("P", bound="StreamProtocol")
 
@@ -192,10 +195,15 @@ class AsyncioReactor:
                 self._end_step()
 
     def _flush(self) -> None:
-        dirty = self.dirty
+        dirty = iter(self.dirty)
         self.dirty = _Dirty(self._want_turn)
-        for stream in dirty:
-            stream.flush()
+        try:
+            for stream in dirty:
+                stream.flush()
+        except BaseException:
+            # Such as KeyboardInterrupt. Streams know that they are on the list and would not come back to it.
+            self.dirty.extend(dirty)
+            raise
 
     # Life
 
@@ -280,13 +288,14 @@ class AsyncioReactor:
         for signum in list(self._signals):
             self.remove_signal_handler(signum)
         self._inside = True
-        for channel in list(self.channels.values()):
-            channel.abort()
-        # Two rounds: connection_lost comes with the first, what it asks for with the second.
-        for _ in range(2):
+        for _ in range(_MOST_CLOSING_TURNS):
+            for channel in list(self.channels.values()):
+                channel.abort()
             for _ in range(len(self._ready)):
                 self._ready.popleft().run()
             self._flush()
+            if not (self.channels or self._ready or self.dirty):
+                break
         self._pool.close()
         self._timers.close()
         self.channels.clear()

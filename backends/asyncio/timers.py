@@ -14,6 +14,8 @@ if typing.TYPE_CHECKING:
 __all__ = ["LoopTimers"]
 
 _NEVER = math.inf
+# Seconds. Some loops take no more than 24 days; waking up in between costs nothing.
+_LONGEST_WAIT = 24 * 3600.0
 
 
 class LoopTimers(TimerHeap):
@@ -44,8 +46,8 @@ class LoopTimers(TimerHeap):
             self._handle.cancel()
         self._armed = when
         # Whole milliseconds, as loops wait: rounded down they would wake just before the time.
-        delay = math.ceil((when - time.monotonic()) * 1000) / 1000 if when < _NEVER else 3600.0
-        self._handle = self._loop.call_later(max(0.0, delay), self._on_due)
+        delay = min(max(0.0, when - time.monotonic()), _LONGEST_WAIT)
+        self._handle = self._loop.call_later(math.ceil(delay * 1000) / 1000, self._on_due)
 
     def run(self) -> None:
         """Call what is due, and have the loop call again for the rest."""

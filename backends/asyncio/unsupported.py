@@ -7,6 +7,8 @@ import typing
 
 __all__ = ["UnsupportedLoop"]
 
+Args = typing.TypeVarTuple("Args")
+
 _RAW = "descriptors belong to the reactor, which may have none: use create_connection or create_server"
 _PIPES = "use the reactor's `spawn`, whose pipes are transports"
 
@@ -18,13 +20,13 @@ def _missing(name: str, advice: str) -> NotImplementedError:
 class UnsupportedLoop(asyncio.AbstractEventLoop):
     """Every method raises NotImplementedError."""
 
-    def add_reader(self, fd: typing.Any, callback: typing.Any, *args: typing.Any) -> typing.Any:
+    def add_reader(self, fd: typing.Any, callback: typing.Callable[[*Args], typing.Any], *args: *Args) -> None:
         raise _missing("add_reader", _RAW)
 
     def remove_reader(self, *args: typing.Any) -> typing.Any:
         raise _missing("remove_reader", _RAW)
 
-    def add_writer(self, fd: typing.Any, callback: typing.Any, *args: typing.Any) -> typing.Any:
+    def add_writer(self, fd: typing.Any, callback: typing.Callable[[*Args], typing.Any], *args: *Args) -> None:
         raise _missing("add_writer", _RAW)
 
     def remove_writer(self, *args: typing.Any) -> typing.Any:

@@ -9,12 +9,12 @@ import ftplib
 import gc
 import hashlib
 import io
+import os
 import resource
 import signal
 import smtplib
 import socket
 import ssl
-import os
 import typing
 
 import aioftp
@@ -265,9 +265,7 @@ def test_datagrams(reactor: Reactor) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         server, _ = await loop.create_datagram_endpoint(Answer, ("127.0.0.1", 0))
-        client, asking = await loop.create_datagram_endpoint(
-            Ask, remote_addr=server.get_extra_info("sockname")
-        )
+        client, asking = await loop.create_datagram_endpoint(Ask, remote_addr=server.get_extra_info("sockname"))
         client.sendto(b"hello")
         assert await asyncio.wait_for(asking.queue.get(), 5) == b"HELLO"
         server.close()
@@ -339,6 +337,11 @@ def test_tasks(reactor: Reactor) -> None:
         finally:
             closed.append("numbers")
 
+    async def failing() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(60))
+            group.create_task(asyncio.to_thread(divmod, 1, 0))
+
     async def main() -> list[int]:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.sleep(60), 0.01)
@@ -361,9 +364,7 @@ def test_tasks(reactor: Reactor) -> None:
             group.create_task(put(), name="putter")
             group.create_task(get())
         with pytest.raises(ExceptionGroup):
-            async with asyncio.TaskGroup() as group:
-                group.create_task(asyncio.sleep(60))
-                group.create_task(asyncio.to_thread(divmod, 1, 0))
+            await failing()
         async for number in numbers():
             if number == 3:
                 break
@@ -395,11 +396,11 @@ def test_life_of_the_loop(reactor: Reactor) -> None:
         loop.run_until_complete(future)
     assert loop.run_until_complete(asyncio.sleep(0, "result")) == "result"
     with pytest.raises(TypeError):
-        loop.call_soon(asyncio.sleep)
+        loop.call_soon(asyncio.sleep, 0)
     loop.close()
     loop.close()
     assert loop.is_closed()
-    for method in (loop.run_forever, lambda: loop.call_soon(int)):
+    for method in (loop.run_forever, lambda: loop.call_soon(seen.clear)):
         with pytest.raises(RuntimeError, match="closed"):
             method()
     gc.collect()

@@ -37,6 +37,7 @@ final class EventBuffer {
     final ByteBuffer payloads;
 
     private final IntBuffer fields;
+    private final ByteBuffer target; // the payloads, with a position of our own
     private final int maxRecords;
     private final int maxDataRecords;
     private final int maxDataBytes;
@@ -50,6 +51,7 @@ final class EventBuffer {
         headers = ByteBuffer.allocateDirect(maxRecords * RECORD).order(ByteOrder.nativeOrder());
         payloads = ByteBuffer.allocateDirect(maxDataBytes + TEXT_ROOM).order(ByteOrder.nativeOrder());
         fields = headers.asIntBuffer();
+        target = payloads.duplicate();
     }
 
     void clear() {
@@ -85,7 +87,7 @@ final class EventBuffer {
 
     /** Returns the payload buffer, ready to take `room` bytes. */
     ByteBuffer space(int room) {
-        return payloads.limit(bytes + room).position(bytes);
+        return target.limit(bytes + room).position(bytes);
     }
 
     /** Records an event; its `length` bytes of payload are in place. */

@@ -140,8 +140,8 @@ public final class Main {
         } catch (CompletionException e) {
             return failed(e.getCause(), debug, onSignal);
         }
-        finish(server, status);
         withdraw(onSignal);
+        finish(server, status);
         return status.get();
     }
 
@@ -154,11 +154,11 @@ public final class Main {
     }
 
     private static int failed(Throwable error, boolean debug, Thread onSignal) {
+        withdraw(onSignal);
         if (debug) {
             error.printStackTrace();
         }
         System.err.println("portable.jvm.Main: " + error.getMessage());
-        withdraw(onSignal);
         return FAILED;
     }
 

@@ -38,6 +38,11 @@ public final class PortableServer implements AutoCloseable {
 
     private static final long STATUS_MILLIS = 500;
 
+    // Jep finds Java packages before Python's, and would take ours, portable.jvm, for all there is of "portable".
+    private static final String PREPARE = "import sys\n"
+            + "sys.path[:0] = [one for one in _folders.split('\\n') if one and one not in sys.path]\n"
+            + "sys.meta_path.sort(key=lambda finder: type(finder).__module__ == 'jep.java_import_hook')\n";
+
     private final Builder options;
     private final CompletableFuture<PortableServer> started = new CompletableFuture<>();
     private final CompletableFuture<Void> ended = new CompletableFuture<>();
@@ -460,7 +465,7 @@ public final class PortableServer implements AutoCloseable {
         }
         try {
             python.set("_folders", String.join("\n", options.folders.stream().map(Path::toString).toList()));
-            python.exec("import sys\nsys.path[:0] = [one for one in _folders.split('\\n') if one and one not in sys.path]");
+            python.exec(PREPARE);
             python.set("_loop", made);
             python.set("_tap", options.tap.toString());
             python.set("_drain", options.drain == null ? -1.0 : options.drain.toNanos() / 1e9);

@@ -73,6 +73,7 @@ public final class Pump implements AutoCloseable {
     private final ByteBuffer opHeaders;
     private final ByteBuffer opPayloads;
     private final IntBuffer opFields;
+    private final ByteBuffer opData; // the payloads, with a position of our own
     private final ArrayDeque<Slot> waiting = new ArrayDeque<>();
     private final ArrayDeque<Slot> reports = new ArrayDeque<>();
     private final Consumer<SelectionKey> onReady = Pump::ready;
@@ -115,12 +116,18 @@ public final class Pump implements AutoCloseable {
         opHeaders = ByteBuffer.allocateDirect(maxOps * EventBuffer.RECORD).order(ByteOrder.nativeOrder());
         opPayloads = ByteBuffer.allocateDirect(opBytes).order(ByteOrder.nativeOrder());
         opFields = opHeaders.asIntBuffer();
+        opData = opPayloads.duplicate();
         try {
+            // The class that closes descriptors opens one when it is loaded. Left to the first close, that would
+            // fail for good where descriptors had run out meanwhile, and nothing could be closed ever again.
+            SocketChannel.open().close();
             selector = Selector.open();
         } catch (IOException e) {
             throw new PumpException(e);
         }
     }
+
+    // Whoever has these buffers always sees all of them: their positions and limits are never moved here.
 
     /** Returns the buffer of the events' records; the same one always. */
     public ByteBuffer eventHeaders() {
@@ -173,7 +180,7 @@ public final class Pump implements AutoCloseable {
      */
     public void apply(int nops) {
         IntBuffer fields = opFields;
-        ByteBuffer payloads = opPayloads;
+        ByteBuffer payloads = opData;
         int begin = 0;
         int i = 0;
         while (i < nops) {
@@ -329,7 +336,10 @@ public final class Pump implements AutoCloseable {
         InetSocketAddress address = Addresses.toBind(host, port);
         ServerSocketChannel channel = null;
         try {
-            channel = host.isEmpty() ? ServerSocketChannel.open() : ServerSocketChannel.open(Addresses.family(address));
+            channel =
+                    host.isEmpty()
+                            ? ServerSocketChannel.open()
+                            : ServerSocketChannel.open(Addresses.family(address));
             channel.setOption(StandardSocketOptions.SO_REUSEADDR, true);
             if (reusePort) {
                 channel.setOption(StandardSocketOptions.SO_REUSEPORT, true);

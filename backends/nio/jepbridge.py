@@ -1,0 +1,95 @@
+"""CPython inside a Java program, by Jep. No other module imports jep, which outside of such a program fails.
+
+The program has the JVM, our jar on its class path, and one thread for each interpreter, which is the only one
+that may use it.
+"""
+
+from __future__ import annotations
+
+import typing
+
+import jep
+
+from backends.nio.bridge import PumpError
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["JepBridge", "make_bridge", "missing"]
+
+_PUMP = "portable.jvm.Pump"
+
+T = typing.TypeVar("T")
+
+
+def missing() -> str:
+    """Return why there can be no bridge here, in one line; "" if there can."""
+    try:
+        jep.findClass(_PUMP)
+    except Exception as exc:  # whatever the class loader of the program throws
+        return f"the class {_PUMP} is not on the class path of this Java program: {exc}"
+    return ""
+
+
+def _view(buffer: typing.Any) -> memoryview:
+    return memoryview(buffer).cast("B")
+
+
+class JepBridge:
+    """A `backends.nio.bridge.Bridge`."""
+
+    def __init__(self, pump: typing.Any) -> None:
+        self._pump = pump
+        # Jep's view lends from the Java object, which must outlive it.
+        self._buffers = [pump.eventHeaders(), pump.eventPayloads(), pump.opHeaders(), pump.opPayloads()]
+        self.event_headers, self.event_payloads, self.op_headers, self.op_payloads = map(_view, self._buffers)
+        self.poll: Callable[[int, int], int] = pump.poll
+        self.apply: Callable[[int], None] = pump.apply
+
+    def _try(self, method: Callable[..., T], *args: object) -> T:
+        try:
+            return method(*args)
+        except Exception as exc:  # Jep maps Java's exceptions onto Python's own, and keeps Java's beside it
+            java = getattr(exc, "java_exception", exc)
+            code = getattr(java, "code", None)
+            raise PumpError(str(code()) if callable(code) else "EIO") from exc
+
+    def listen_tcp(self, host: str, port: int, backlog: int, reuse_port: bool, /) -> int:
+        return self._try(self._pump.listenTcp, host, port, backlog, reuse_port)
+
+    def listen_unix(self, path: str, backlog: int, /) -> int:
+        return self._try(self._pump.listenUnix, path, backlog)
+
+    def resume_accepting(self, listener: int, /) -> None:
+        self._try(self._pump.resumeAccepting, listener)
+
+    def pause_accepting(self, listener: int, /) -> None:
+        self._try(self._pump.pauseAccepting, listener)
+
+    def close_listener(self, listener: int, /) -> None:
+        self._try(self._pump.closeListener, listener)
+
+    def connect_tcp(self, host: str, port: int, local_host: str, /) -> int:
+        return self._try(self._pump.connectTcp, host, port, local_host)
+
+    def connect_unix(self, path: str, /) -> int:
+        return self._try(self._pump.connectUnix, path)
+
+    def bind_udp(self, host: str, port: int, reuse_port: bool, /) -> int:
+        return self._try(self._pump.bindUdp, host, port, reuse_port)
+
+    def connect_udp(self, host: str, port: int, /) -> int:
+        return self._try(self._pump.connectUdp, host, port)
+
+    def local_address(self, ident: int, /) -> str:
+        return str(self._try(self._pump.localAddress, ident))
+
+    def close(self) -> None:
+        self._pump.close()
+        self._buffers.clear()
+        del self.poll, self.apply, self._pump
+
+
+def make_bridge() -> JepBridge:
+    """See `backends.nio.bridge`."""
+    return JepBridge(jep.findClass(_PUMP)())

@@ -1,0 +1,241 @@
+"""What runs in the thread of a `portable.jvm.PortableServer`: the Python half of a server inside a Java program.
+
+It is a program of its own, as the commands are; Java starts it through Jep and calls `serve`. There are no signals
+here and the process is not ours: the host's Java side asks for everything by requests, which the loop takes between
+two turns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import threading
+import traceback
+import typing
+
+from backends.nio.jepbridge import JepBridge, java_cause
+from backends.nio.reactor import NioReactor
+from portable.commands.loading import load_tap_file
+from portable.deferred import ensure_deferred
+from portable.errors import ConfigurationError
+from portable.listener import ServerPort
+from portable.logs import TextFormatter
+
+if typing.TYPE_CHECKING:
+    from portable.commands.loading import Application
+
+__all__ = ["serve"]
+
+DEFAULT_DRAIN = 10.0  # seconds
+# Seconds beyond those for work in flight that a service gets to report that it has stopped.
+GRACE = 5.0
+
+_log = logging.getLogger("portable.host")
+
+
+def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
+    """Run the servers of the file `tap` until Java asks for their end.
+
+    Args:
+        loop: the portable.jvm.HostLoop of this thread.
+        drain: seconds for the work in flight; below 0: as the file says.
+        debug: log debug messages and tracebacks.
+
+    Raises:
+        Exception: they do not start, or break. Java has been told all about it.
+    """
+    try:
+        _LOG.attach(loop, debug)
+        try:
+            _Host(loop).run(tap, drain, debug)
+        finally:
+            _LOG.detach()
+    except Exception as exc:
+        loop.failed(*_told(exc), java_cause(exc))
+        raise
+
+
+class _Host:
+    def __init__(self, loop: typing.Any) -> None:
+        self._loop = loop
+        self._stopping = False
+        self._reactor = NioReactor(JepBridge(loop.pump(), loop, self._on_request))
+
+    def run(self, tap: str, drain: float, debug: bool) -> None:
+        """Load, bind, start, run, end."""
+        try:
+            application = load_tap_file(tap)
+            application.verify()
+            _LOG.hide(application.secrets, debug)
+            self._check_identity(application)
+            self._service = application.service
+            given = drain if drain >= 0 else application.drain
+            self._drain = DEFAULT_DRAIN if given is None else given
+            self._service.bind(self._reactor)
+            self._service.start()
+            addresses = self._service.addresses()
+            for address in addresses:
+                _log.info("listening: %s", address)
+            self._loop.started("\n".join(addresses))
+            self._reactor.run()
+            self._loop.finished(self._snapshot())
+        finally:
+            self._reactor.close()
+
+    def _check_identity(self, application: Application) -> None:
+        if application.uid is not None or application.gid is not None:
+            if os.geteuid() == 0:
+                raise ConfigurationError(
+                    "the file names a user to run as, and a Java program cannot become another one: start it as that user"
+                )
+            _log.info("the user and group that the file names are left to the Java program")
+
+    # Called in `poll`, where nothing may be changed: the loop does it in its next turn.
+
+    def _on_request(self) -> None:
+        self._reactor.call_soon(self._take_requests)
+
+    def _take_requests(self) -> None:
+        request = self._loop.next()
+        while request is not None:
+            try:
+                self._take(request)
+            except Exception as exc:  # noqa: BLE001 - whoever asked is told, and the loop goes on
+                request.fail(*_told(exc))
+            request = self._loop.next()
+
+    def _take(self, request: typing.Any) -> None:
+        kind = request.kind()
+        if kind == "run":
+            request.run()
+        elif kind == "stop":
+            self._stop(request.argument(0))
+            request.complete(None)
+        elif kind == "reload":
+            self._service.reload()
+            request.complete(None)
+        elif kind == "snapshot":
+            request.complete(self._snapshot())
+        else:
+            self._call(request)
+
+    def _call(self, request: typing.Any) -> None:
+        function = _find_function(request.function())
+        arguments = [request.argument(index) for index in range(request.count())]
+
+        def done(value: object) -> None:
+            request.complete(_plain(value))
+
+        def failed(error: Exception) -> None:
+            request.fail(*_told(error))
+
+        ensure_deferred(function(self._service, *arguments)).add_callback(done).add_errback(failed)
+
+    def _snapshot(self) -> list[int]:
+        ports = [port for port in self._service.ports() if isinstance(port, ServerPort)]
+        return [
+            sum(port.open for port in ports),
+            sum(port.accepted for port in ports),
+            sum(port.refused for port in ports),
+            sum(port.bytes_received for port in ports),
+            sum(port.bytes_sent for port in ports),
+        ]
+
+    def _stop(self, seconds: float) -> None:
+        if seconds < 0:
+            seconds = self._drain
+        if not self._stopping:
+            self._stopping = True
+            self._loop.stopping()
+            _log.info("stopping; work in flight has %g seconds", seconds)
+        # Asked again, a service takes the shorter time.
+        self._reactor.call_later(seconds + GRACE if seconds else 0.0, self._give_up, seconds)
+        self._service.stop(seconds).add_callbacks(self._stopped, self._stopped_badly)
+
+    def _stopped(self, _: object) -> None:
+        self._reactor.stop()
+
+    def _stopped_badly(self, error: BaseException) -> None:
+        _log.error("a service did not stop cleanly", exc_info=error)
+        self._reactor.stop()
+
+    def _give_up(self, seconds: float) -> None:
+        if seconds:
+            _log.error("a service did not stop in %g seconds", seconds + GRACE)
+        self._reactor.stop()
+
+
+class _HostLog(logging.Handler):
+    """Gives every record to the server in whose thread it was made, or else to the oldest.
+
+    All servers of the process share Python's loggers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loops: dict[int, tuple[typing.Any, TextFormatter]] = {}
+
+    def attach(self, loop: typing.Any, debug: bool) -> None:
+        """Serve `loop`, the calling thread's."""
+        with _log_lock:
+            top = logging.getLogger()
+            if not self._loops:
+                top.addHandler(self)
+            self._loops[threading.get_ident()] = (loop, TextFormatter(tracebacks=debug))
+            if debug or top.level > logging.INFO or top.level == logging.NOTSET:
+                top.setLevel(logging.DEBUG if debug else logging.INFO)
+
+    def hide(self, secrets: tuple[str, ...], debug: bool) -> None:
+        """Show `secrets` no more in the log of the calling thread's server."""
+        ident = threading.get_ident()
+        self._loops[ident] = (self._loops[ident][0], TextFormatter(secrets, tracebacks=debug))
+
+    def detach(self) -> None:
+        """Serve the calling thread's loop no more."""
+        with _log_lock:
+            self._loops.pop(threading.get_ident(), None)
+            if not self._loops:
+                logging.getLogger().removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Give it to Java."""
+        target = self._loops.get(record.thread or 0) or next(iter(list(self._loops.values())), None)
+        if target is not None:
+            loop, formatter = target
+            lines = [formatter.message_of(record)]
+            lines.extend(f"  | {line}" for line in formatter.traceback_of(record))
+            loop.log(record.levelno, record.name, "\n".join(lines))
+
+
+_LOG = _HostLog()
+_log_lock = threading.Lock()
+
+
+def _find_function(name: str) -> typing.Callable[..., object]:
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise ConfigurationError(f"{name!r} is not of the form module:function")
+    found: typing.Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    if not callable(found):
+        raise ConfigurationError(f"{name!r} cannot be called")
+    return typing.cast("typing.Callable[..., object]", found)
+
+
+def _plain(value: object) -> object:
+    """Return `value`, of types that Java has too and that outlive the interpreter."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    raise TypeError(f"Java has nothing for a result of type {type(value).__name__}: {value!r}")
+
+
+def _told(error: BaseException) -> tuple[str, str, str]:
+    """Return the class, the text and the traceback."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    return kind, str(error) or kind, "".join(traceback.format_exception(error))

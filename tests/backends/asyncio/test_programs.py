@@ -406,6 +406,27 @@ def test_life_of_the_loop(reactor: Reactor) -> None:
     gc.collect()
 
 
+def test_a_loop_whose_reactor_is_run_by_its_owner(reactor: Reactor) -> None:
+    """Tasks and protocols work, and know their loop."""
+    loop = ReactorEventLoop(reactor)
+
+    async def main() -> bytes:
+        assert asyncio.get_running_loop() is loop
+        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+            writer.write(b"hello\n")
+            line = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+        return line
+
+    task = loop.create_task(main())
+    task.add_done_callback(lambda _: reactor.stop())
+    reactor.run()
+    assert task.result() == b"hello\n"
+    loop.close()
+
+
 def test_errors_of_callbacks(reactor: Reactor) -> None:
     """They go to the exception handler, and the loop goes on."""
     contexts: list[dict[str, typing.Any]] = []

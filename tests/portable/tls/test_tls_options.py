@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from portable.errors import ConfigurationError
 from portable.testing import ManualClock
-from portable.tls import CertificateWatch, TLSOptions, client_options, server_options
+from portable.tls import CertificateWatch, TLSOptions, client_options, context_options, server_options
 from portable.tls.certificates import not_after
 from tests.portable.tls.certs import PASSWORD, Certificates, common_name, read
 from tests.portable.tls.recording import Pair
@@ -320,3 +320,25 @@ def test_the_watch_warns_once_a_day(certs: Certificates, caplog: pytest.LogCaptu
     assert caplog.text == ""
     clock.advance(3 * DAY)
     assert len(caplog.records) == 3
+
+
+# Contexts made by others
+
+
+def test_a_context_made_by_somebody_else(certs: Certificates) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certs.server)
+    options = context_options(context, server_side=True)
+    client = context_options(
+        client_options("any.test", ca=certs.ca).context, server_side=False, server_name="any.test"
+    )
+    client.context.check_hostname = False
+    pair = Pair(client, options).shake()
+    assert common_name(pair.client.transport.get_extra_info("peercert")) == served(
+        server_options(*certs.server), certs
+    )
+    assert options.context is context
+    assert options.paths() == []
+    assert options.not_after is None
+    assert not options.changed()
+    assert options.reload()

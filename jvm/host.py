@@ -1,8 +1,8 @@
-"""What runs in the thread of a `portable.jvm.PortableServer`: the Python half of a server inside a Java program.
+"""The Python half of a server inside a Java program: what a `portable.jvm.PortableServer` runs in its thread.
 
-It is a program of its own, as the commands are; Java starts it through Jep and calls `serve`. There are no signals
-here and the process is not ours: the host's Java side asks for everything by requests, which the loop takes between
-two turns.
+It is a program of its own, as the commands are; Java starts it through Jep and calls `serve`. There are no
+signals here and the process is not ours: the host's Java side asks for everything by requests, which the loop
+takes between two turns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import traceback
 import typing
 
-from backends.nio.jepbridge import JepBridge, java_cause
+from backends.nio.jepbridge import JepBridge
 from backends.nio.reactor import NioReactor
 from portable.commands.loading import load_tap_file
 from portable.deferred import ensure_deferred
@@ -23,6 +23,8 @@ from portable.listener import ServerPort
 from portable.logs import TextFormatter
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portable.commands.loading import Application
 
 __all__ = ["serve"]
@@ -30,6 +32,9 @@ __all__ = ["serve"]
 DEFAULT_DRAIN = 10.0  # seconds
 # Seconds beyond those for work in flight that a service gets to report that it has stopped.
 GRACE = 5.0
+
+# Of what a HostLoop's `poll` gives; the sign bit is left for requests.
+_EVENTS = (1 << 63) - 1
 
 _log = logging.getLogger("portable.host")
 
@@ -52,15 +57,32 @@ def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
         finally:
             _LOG.detach()
     except Exception as exc:
-        loop.failed(*_told(exc), java_cause(exc))
+        loop.failed(*_told(exc), _java_cause(exc))
         raise
+
+
+class _HostBridge(JepBridge):
+    """The pump of a HostLoop, which says in `poll` that Java wants something."""
+
+    def __init__(self, loop: typing.Any, on_request: Callable[[], object]) -> None:
+        super().__init__(loop.pump())
+        turn: Callable[[int, int], int] = loop.poll
+
+        def poll(timeout: int, ops: int) -> int:
+            told = turn(timeout, ops)
+            if told < 0:
+                told &= _EVENTS
+                on_request()
+            return told
+
+        self.poll = poll
 
 
 class _Host:
     def __init__(self, loop: typing.Any) -> None:
         self._loop = loop
         self._stopping = False
-        self._reactor = NioReactor(JepBridge(loop.pump(), loop, self._on_request))
+        self._reactor = NioReactor(_HostBridge(loop, self._on_request))
 
     def run(self, tap: str, drain: float, debug: bool) -> None:
         """Load, bind, start, run, end."""
@@ -87,7 +109,8 @@ class _Host:
         if application.uid is not None or application.gid is not None:
             if os.geteuid() == 0:
                 raise ConfigurationError(
-                    "the file names a user to run as, and a Java program cannot become another one: start it as that user"
+                    "the file names a user to run as, and a Java program cannot become another one: "
+                    "start it as that user"
                 )
             _log.info("the user and group that the file names are left to the Java program")
 
@@ -212,7 +235,7 @@ _LOG = _HostLog()
 _log_lock = threading.Lock()
 
 
-def _find_function(name: str) -> typing.Callable[..., object]:
+def _find_function(name: str) -> Callable[..., object]:
     module, _, path = name.partition(":")
     if not module or not path:
         raise ConfigurationError(f"{name!r} is not of the form module:function")
@@ -221,7 +244,7 @@ def _find_function(name: str) -> typing.Callable[..., object]:
         found = getattr(found, part)
     if not callable(found):
         raise ConfigurationError(f"{name!r} cannot be called")
-    return typing.cast("typing.Callable[..., object]", found)
+    return typing.cast("Callable[..., object]", found)
 
 
 def _plain(value: object) -> object:
@@ -239,3 +262,15 @@ def _told(error: BaseException) -> tuple[str, str, str]:
     """Return the class, the text and the traceback."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     return kind, str(error) or kind, "".join(traceback.format_exception(error))
+
+
+def _java_cause(error: BaseException | None) -> object:
+    """Return the exception of Java's that `error` comes from; None if there is none."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        # Jep puts it there.
+        if error.args and callable(getattr(error.args[0], "printStackTrace", None)):
+            return typing.cast("object", error.args[0])
+        error = error.__cause__ or error.__context__
+    return None

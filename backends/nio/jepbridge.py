@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing
 
-import jep
+import jep  # type: ignore[import-untyped,import-not-found,unused-ignore] # untyped, or not here
 
 from backends.nio.bridge import PumpError
 
@@ -49,8 +49,8 @@ class JepBridge:
     def _try(self, method: Callable[..., T], *args: object) -> T:
         try:
             return method(*args)
-        except Exception as exc:  # Jep maps Java's exceptions onto Python's own, and keeps Java's beside it
-            java = getattr(exc, "java_exception", exc)
+        except Exception as exc:  # Jep maps Java's exceptions onto Python's own, and has Java's as the argument
+            java = exc.args[0] if exc.args else exc
             code = getattr(java, "code", None)
             raise PumpError(str(code()) if callable(code) else "EIO") from exc
 

@@ -1,5 +1,10 @@
 package portable.jvm;
 
+import java.io.FileDescriptor;
+import java.io.FileNotFoundException;
+import java.io.FileOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -30,13 +35,17 @@ public final class Main {
             "  --python FILE         the Python to run (default: PORTABLE_PYTHON, VIRTUAL_ENV's, or python3 on PATH);",
             "                        it needs the package portable-net[jvm-host]",
             "  --modules DIR         look for modules in this folder too; may be repeated",
+            "  -l, --logfile FILE    append the log to this file (default: standard output)",
             "  --name NAME           of the MBean portable.jvm:type=Server,name=NAME (default: the file's)",
             "  --drain SECONDS       for work in flight at the end (default: the file's, or 10)",
             "  --debug               debug messages and tracebacks",
             "  -h, --help            show this",
             "",
-            "The log goes to standard output. SIGTERM, SIGINT: finish work in flight and stop.",
+            "SIGTERM, SIGINT: finish work in flight and stop.",
             "Exit status: 0 done, 1 failed, 2 wrong usage.");
+
+    private static volatile PrintStream output =
+            new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
 
     private Main() {}
 
@@ -59,6 +68,7 @@ public final class Main {
 
     private static int run(String[] arguments) {
         String file = "twistd.tap";
+        String logfile = null;
         String python = null;
         String name = null;
         Duration drain = null;
@@ -74,6 +84,7 @@ public final class Main {
                     }
                     case "--debug" -> debug = true;
                     case "-f", "--file" -> file = value(arguments, ++i);
+                    case "-l", "--logfile" -> logfile = value(arguments, ++i);
                     case "--python" -> python = value(arguments, ++i);
                     case "--name" -> name = value(arguments, ++i);
                     case "--modules" -> folders.add(Path.of(value(arguments, ++i)));
@@ -84,6 +95,14 @@ public final class Main {
         } catch (UsageException e) {
             System.err.println("portable.jvm.Main: " + e.getMessage() + "; see --help");
             return MISUSED;
+        }
+        if (logfile != null) {
+            try {
+                output = new PrintStream(new FileOutputStream(logfile, true), true, StandardCharsets.UTF_8);
+            } catch (FileNotFoundException e) {
+                System.err.println("portable.jvm.Main: " + e.getMessage());
+                return FAILED;
+            }
         }
         PortableServer.Builder builder =
                 PortableServer.builder(Path.of(file)).log(Main::log).debug(debug).shutdownHook(false);
@@ -127,7 +146,7 @@ public final class Main {
                     log(System.Logger.Level.INFO, "portable.jvm", "stopping: a signal");
                     server.close();
                     finish(server, status);
-                    System.out.flush();
+                    output.flush();
                     Runtime.getRuntime().halt(status.get());
                 },
                 "portable-signal");
@@ -177,7 +196,7 @@ public final class Main {
 
     private static void log(System.Logger.Level level, String logger, String message) {
         String word = level.getName().toLowerCase(Locale.ROOT);
-        System.out.println(
+        output.println(
                 String.format("%s %-7s %s: %s", CLOCK.format(Instant.now()), word, logger, message));
     }
 }

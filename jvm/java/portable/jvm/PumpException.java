@@ -6,6 +6,7 @@ import java.io.IOException;
 public final class PumpException extends IOException {
     private static final long serialVersionUID = 1L;
 
+    /** The errno name. */
     private final String code;
 
     PumpException(String code, String message) {

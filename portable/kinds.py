@@ -31,6 +31,7 @@ REACTORS_GROUP = "portable.reactors"
 OWN_SERVERS_PACKAGE = "protocols.servers"
 OWN_REACTORS = {
     "asyncio": "backends.asyncio:AsyncioReactor",
+    "nio": "backends.nio:NioReactor",
     "select": "backends.select:SelectReactor",
     "uvloop": "backends.asyncio:UvloopReactor",
 }

@@ -55,10 +55,10 @@ class JepBridge:
             raise PumpError(str(code()) if callable(code) else "EIO") from exc
 
     def listen_tcp(self, host: str, port: int, backlog: int, reuse_port: bool, /) -> int:
-        return self._try(self._pump.listenTcp, host, port, backlog, reuse_port)
+        return int(self._try(self._pump.listenTcp, host, port, backlog, reuse_port))
 
     def listen_unix(self, path: str, backlog: int, /) -> int:
-        return self._try(self._pump.listenUnix, path, backlog)
+        return int(self._try(self._pump.listenUnix, path, backlog))
 
     def resume_accepting(self, listener: int, /) -> None:
         self._try(self._pump.resumeAccepting, listener)
@@ -70,16 +70,16 @@ class JepBridge:
         self._try(self._pump.closeListener, listener)
 
     def connect_tcp(self, host: str, port: int, local_host: str, /) -> int:
-        return self._try(self._pump.connectTcp, host, port, local_host)
+        return int(self._try(self._pump.connectTcp, host, port, local_host))
 
     def connect_unix(self, path: str, /) -> int:
-        return self._try(self._pump.connectUnix, path)
+        return int(self._try(self._pump.connectUnix, path))
 
     def bind_udp(self, host: str, port: int, reuse_port: bool, /) -> int:
-        return self._try(self._pump.bindUdp, host, port, reuse_port)
+        return int(self._try(self._pump.bindUdp, host, port, reuse_port))
 
     def connect_udp(self, host: str, port: int, /) -> int:
-        return self._try(self._pump.connectUdp, host, port)
+        return int(self._try(self._pump.connectUdp, host, port))
 
     def local_address(self, ident: int, /) -> str:
         return str(self._try(self._pump.localAddress, ident))

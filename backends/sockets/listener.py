@@ -21,7 +21,7 @@ if typing.TYPE_CHECKING:
     from backends.sockets.reactor import SocketReactor
     from portable.protocol import ProtocolFactory
 
-__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "family_of"]
+__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "family_of", "remove_stale"]
 
 _log = logging.getLogger("portable.sockets")
 
@@ -110,7 +110,7 @@ def bind_unix(path: str, *, backlog: int, mode: int | None) -> socket.socket:
         try:
             sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             sock.setblocking(False)
-            _remove_stale(path)
+            remove_stale(path)
             sock.bind(path)
             undo.callback(os.unlink, path)
             if mode is not None:
@@ -125,7 +125,7 @@ def bind_unix(path: str, *, backlog: int, mode: int | None) -> socket.socket:
     return sock
 
 
-def _remove_stale(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove the socket file `path` if nobody listens on it; leave everything else alone."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):

@@ -1,0 +1,123 @@
+"""CPython that has a JVM in it, by JPype. No other module imports jpype.
+
+The JVM begins with the first bridge, or is somebody else's that runs already. It never ends before its process
+does, and after its beginning the process must not fork.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+
+import jpype  # type: ignore[import-untyped] # it has no types
+
+from backends.nio.bridge import PumpError
+from jvm import launch
+from portable.errors import ConfigurationError
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["JPypeBridge", "make_bridge", "missing"]
+
+_PUMP = "portable.jvm.Pump"
+
+
+def missing() -> str:
+    """Return why there can be no bridge here, in one line; "" if there can. Starts no JVM."""
+    return launch.missing(running=jpype.isJVMStarted())
+
+
+def _join_jvm() -> None:
+    """See to it that a JVM runs that knows our classes.
+
+    Raises:
+        ConfigurationError: something is missing.
+    """
+    lacking = missing()
+    if lacking:
+        raise ConfigurationError(lacking)
+    if jpype.isJVMStarted():
+        jpype.addClassPath(str(launch.JAR))
+        return
+    try:
+        jvm = launch.find_jvm()
+        jpype.startJVM(
+            *launch.options(jvm),
+            jvmpath=str(jvm.library),
+            classpath=[str(launch.JAR)],
+            # Signals stay Python's.
+            interrupt=False,
+        )
+    except (launch.JVMMissing, OSError, RuntimeError) as exc:
+        raise ConfigurationError(f"the JVM does not start: {exc}") from exc
+
+
+@functools.cache
+def _pump_class() -> typing.Any:
+    _join_jvm()
+    return jpype.JClass(_PUMP)
+
+
+def _view(buffer: typing.Any) -> memoryview:
+    return memoryview(buffer).cast("B")
+
+
+class JPypeBridge:
+    """A `backends.nio.bridge.Bridge`."""
+
+    def __init__(self, pump: typing.Any) -> None:
+        self._pump = pump
+        self.event_headers = _view(pump.eventHeaders())
+        self.event_payloads = _view(pump.eventPayloads())
+        self.op_headers = _view(pump.opHeaders())
+        self.op_payloads = _view(pump.opPayloads())
+        # Java's own methods, for the two that count: what they raise is not expected.
+        self.poll: Callable[[int, int], int] = pump.poll
+        self.apply: Callable[[int], None] = pump.apply
+
+    def _try(self, method: Callable[..., object], *args: object) -> typing.Any:
+        try:
+            return method(*args)
+        except jpype.JException as exc:
+            code = getattr(exc, "code", None)
+            raise PumpError(str(code()) if callable(code) else "EIO") from exc
+
+    def listen_tcp(self, host: str, port: int, backlog: int, reuse_port: bool, /) -> int:
+        return int(self._try(self._pump.listenTcp, host, port, backlog, reuse_port))
+
+    def listen_unix(self, path: str, backlog: int, /) -> int:
+        return int(self._try(self._pump.listenUnix, path, backlog))
+
+    def resume_accepting(self, listener: int, /) -> None:
+        self._try(self._pump.resumeAccepting, listener)
+
+    def pause_accepting(self, listener: int, /) -> None:
+        self._try(self._pump.pauseAccepting, listener)
+
+    def close_listener(self, listener: int, /) -> None:
+        self._try(self._pump.closeListener, listener)
+
+    def connect_tcp(self, host: str, port: int, local_host: str, /) -> int:
+        return int(self._try(self._pump.connectTcp, host, port, local_host))
+
+    def connect_unix(self, path: str, /) -> int:
+        return int(self._try(self._pump.connectUnix, path))
+
+    def bind_udp(self, host: str, port: int, reuse_port: bool, /) -> int:
+        return int(self._try(self._pump.bindUdp, host, port, reuse_port))
+
+    def connect_udp(self, host: str, port: int, /) -> int:
+        return int(self._try(self._pump.connectUdp, host, port))
+
+    def local_address(self, ident: int, /) -> str:
+        return str(self._try(self._pump.localAddress, ident))
+
+    def close(self) -> None:
+        self._pump.close()
+        del self.poll, self.apply, self._pump
+
+
+def make_bridge() -> JPypeBridge:
+    """See `backends.nio.bridge`."""
+    return JPypeBridge(_pump_class()())

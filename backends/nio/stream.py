@@ -1,0 +1,518 @@
+"""One open byte stream whose socket is Java's.
+
+What happens to written bytes: `write` keeps them here. At the end of the turn `flush` hands them to Java, which
+gives them to the kernel at once and holds what that does not take: its backlog, told by BACKLOG events. No more
+than `_HAND_OVER` bytes are given into the backlog of one connection; the rest waits here, where it costs no
+copy, until the backlog has gone. The water marks count both.
+
+What was read before the protocol said `pause_reading` is on its way already, and is held here until it is
+wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+import typing
+
+from backends.nio.addresses import parse_address
+from backends.nio.bridge import (
+    ABORT,
+    BACKLOG,
+    CLOSE,
+    CLOSED,
+    EOF,
+    PAUSE_READ,
+    RESUME_READ,
+    WRITE,
+    WRITE_EOF,
+    PumpError,
+)
+from backends.nio.files import PIECE, PumpedRegion
+from portable.deferred import Deferred, fail
+from portable.errors import ConnectionAborted, ConnectionLost, TransportError, connection_lost_error
+from portable.protocol import Protocol
+from portable.transport import HIGH_WATER
+
+if typing.TYPE_CHECKING:
+    from backends.nio.reactor import NioReactor
+    from portable.protocol import StreamProtocol
+    from portable.tls import TLSOptions, TLSTransport
+    from portable.transport import Address, Buffer
+
+__all__ = ["NioStream"]
+
+_log = logging.getLogger("portable.nio")
+
+# Bytes given to Java at most before it has told that the kernel took them.
+_HAND_OVER = 256 * 1024
+# Bytes. While the kernel is full, smaller writes are gathered in a bytearray of about that size.
+_GATHER_SIZE = 64 * 1024
+# Bytes. A file no longer than this becomes an ordinary write.
+_SMALL_FILE = 64 * 1024
+
+_NOBODY = Protocol()
+
+
+class NioStream:
+    """A `Transport` over a connection of the pump.
+
+    It begins without a protocol, and holds what comes until `start`.
+
+    Args:
+        peer: the peer's address as Java tells it.
+        sockname: our end's, where it is known without asking Java.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_chunks",
+        "_close_sent",
+        "_closing",
+        "_dirty",
+        "_ended",
+        "_eof_held",
+        "_eof_sent",
+        "_error",
+        "_finishing",
+        "_handed",
+        "_held",
+        "_high",
+        "_holding",
+        "_lost",
+        "_low",
+        "_paused",
+        "_peer",
+        "_plain",
+        "_protocol",
+        "_reactor",
+        "_received",
+        "_size",
+        "_sockname",
+        "_told_paused",
+        "_writable",
+        "_writing_paused",
+        "id",
+    )
+
+    def __init__(
+        self, reactor: NioReactor, ident: int, peer: str | Address, sockname: Address | str | None = None
+    ) -> None:
+        self.id = ident
+        self._reactor = reactor
+        self._peer = peer
+        self._sockname = sockname
+        self._protocol: StreamProtocol = _NOBODY
+        self._chunks: list[bytes | bytearray | memoryview | PumpedRegion] = []
+        self._size = 0  # of the chunks
+        self._backlog = 0  # bytes in Java
+        self._handed = 0  # bytes ever given to Java
+        # Regions given to Java whole, with `_handed` at that time.
+        self._finishing: list[tuple[int, PumpedRegion]] = []
+        self._high = HIGH_WATER
+        self._low = HIGH_WATER // 4
+        self._received = 0
+        self._paused = False  # the protocol wants no data now
+        self._told_paused = False  # and Java knows
+        self._holding = True  # what comes must not go to the protocol now
+        self._held: list[bytes] = []
+        self._eof_held = False
+        self._ended = False  # the peer has ended its direction
+        self._dirty = False  # on the reactor's list of streams to flush
+        self._plain = True  # there is nothing to do for `flush` but to hand over what was written
+        self._eof_sent = False
+        self._close_sent = False
+        self._closing = False
+        self._writable = True  # none of: write_eof, close, abort, connection lost
+        self._lost = False  # nothing more may be sent or received: `_error` says why
+        self._error: TransportError | None = None
+        self._writing_paused = False
+        reactor.exchange.channels[ident] = self
+
+    def start(self, protocol: StreamProtocol) -> None:
+        """Make the connection known to its protocol. Call once, from the loop."""
+        self._protocol = protocol
+        self._holding = bool(self._held or self._eof_held)
+        try:
+            protocol.connection_made(self)
+        except Exception:
+            self._protocol_failed()
+        if self._holding and not self._paused:
+            self._reactor.call_soon(self._deliver_held)
+
+    # Events from the loop.
+
+    def on_data(self, data: bytes) -> None:
+        """See `PumpChannel.on_data`."""
+        if self._holding:
+            if not self._closing:
+                self._held.append(data)
+            return
+        self._received += len(data)
+        try:
+            self._protocol.data_received(data)
+        except Exception:
+            self._protocol_failed()
+
+    def on_event(self, kind: int, arg: int, data: bytes) -> None:
+        """See `PumpChannel.on_event`."""
+        if kind == BACKLOG:
+            self._on_backlog(arg)
+        elif kind == EOF:
+            if self._holding:
+                self._eof_held = True
+            else:
+                self._end_reading()
+        elif kind == CLOSED:
+            if arg and not self._lost:
+                self._error = connection_lost_error(data.decode())
+            elif self._close_sent and not self._lost:  # all of it was flushed
+                self._backlog = 0
+                self._finish_regions()
+            self._finish()
+
+    def on_accepted(self, ident: int, peer: str) -> None:
+        """See `PumpChannel.on_accepted`. We are no listener."""
+
+    def _end_reading(self) -> None:
+        """The peer has ended its direction."""
+        self._ended = True
+        try:
+            if not self._protocol.eof_received():
+                self.close()
+        except Exception:
+            self._protocol_failed()
+
+    def _deliver_held(self) -> None:
+        """Give the protocol what came while it wanted nothing."""
+        held = self._held
+        while held and not self._paused and not self._closing:
+            data = held.pop(0)
+            self._received += len(data)
+            try:
+                self._protocol.data_received(data)
+            except Exception:
+                self._protocol_failed()
+        if self._closing:
+            held.clear()
+        elif not self._paused and self._protocol is not _NOBODY:
+            self._holding = False
+            if self._eof_held:
+                self._eof_held = False
+                self._end_reading()
+
+    def _on_backlog(self, size: int) -> None:
+        """Java holds `size` bytes now."""
+        self._backlog = size
+        self._plain = False
+        if self._finishing:
+            self._finish_regions()
+        if self._writable:
+            self._judge()
+        if self._chunks and size < _HAND_OVER:
+            self._mark_dirty()
+
+    def _judge(self) -> None:
+        """Tell the protocol if a water mark was passed."""
+        size = self._size + self._backlog
+        if size > self._high:
+            if not self._writing_paused:
+                self._writing_paused = True
+                self._tell(self._protocol.pause_writing)
+        elif self._writing_paused and size <= self._low:
+            self._writing_paused = False
+            self._tell(self._protocol.resume_writing)
+
+    def _tell(self, method: typing.Callable[[], object]) -> None:
+        try:
+            method()
+        except Exception:
+            self._protocol_failed()
+
+    # Once a turn.
+
+    def flush(self) -> None:
+        """Hand over what waits, and do what was waiting for that. The loop calls this."""
+        self._dirty = False
+        size = self._size
+        if self._plain and 0 < size <= _HAND_OVER:
+            exchange = self._reactor.exchange
+            exchange.ops += (WRITE, self.id, 0, size)
+            chunks = self._chunks
+            exchange.payloads.append(b"".join(chunks) if len(chunks) > 1 else chunks[0])  # type: ignore[arg-type] # plain: no region
+            chunks.clear()
+            self._size = 0
+            self._handed += size
+        elif self._lost:
+            if self.id in self._reactor.exchange.channels:
+                self._reactor.exchange.put(ABORT, self.id)
+                self._finish()
+        else:
+            self._flush_slowly()
+
+    def _flush_slowly(self) -> None:
+        exchange = self._reactor.exchange
+        if self.id not in exchange.channels:
+            return
+        if self._told_paused != self._paused and not self._closing:
+            self._told_paused = self._paused
+            exchange.put(PAUSE_READ if self._paused else RESUME_READ, self.id)
+        handed = self._hand_over(_HAND_OVER - self._backlog) if self._chunks else 0
+        if self._finishing or (handed and (self._chunks or self._writing_paused)):
+            # What the kernel took at once is not told: look again after the poll.
+            self._reactor.call_soon(self._look_again)
+        if not self._writable:
+            if not self._chunks:
+                self._flush_end()
+        elif not handed:
+            self._judge()
+        self._plain = not (
+            self._chunks
+            or self._backlog
+            or self._finishing
+            or self._writing_paused
+            or self._lost
+            or not self._writable
+        )
+
+    def _look_again(self) -> None:
+        if self._finishing:
+            self._finish_regions()
+        if not self._lost and (self._chunks or self._writing_paused):
+            if self._writable:
+                self._judge()
+            if self._chunks and self._backlog < _HAND_OVER:
+                self._mark_dirty()
+
+    def _hand_over(self, room: int) -> int:
+        """Give Java at most `room` bytes; return how many."""
+        parts: list[bytes | bytearray | memoryview] = []
+        taken = done = 0
+        chunks = self._chunks
+        while done < len(chunks) and taken < room:
+            chunk = chunks[done]
+            if isinstance(chunk, PumpedRegion):
+                data: bytes | bytearray | memoryview = chunk.take(min(room - taken, PIECE))
+                if chunk.done:
+                    # What the file turned out to lack is not waiting any more.
+                    self._size -= chunk.left
+                    self._finishing.append((self._handed + taken + len(data), chunk))
+                    done += 1
+            elif len(chunk) <= room - taken:
+                data = chunk
+                done += 1
+            else:
+                view = memoryview(chunk)
+                data = view[: room - taken]
+                chunks[done] = view[room - taken :]
+            if data:
+                parts.append(data)
+                taken += len(data)
+        del chunks[:done]
+        if taken:
+            exchange = self._reactor.exchange
+            exchange.ops += (WRITE, self.id, 0, taken)
+            exchange.payloads.append(b"".join(parts) if len(parts) > 1 else parts[0])
+            self._size -= taken
+            self._handed += taken
+        return taken
+
+    def _flush_end(self) -> None:
+        """Everything was handed over: do what `close` or `write_eof` asked for."""
+        if self._closing:
+            if not self._close_sent:
+                self._close_sent = True
+                self._reactor.exchange.put(CLOSE, self.id)
+        elif not self._eof_sent:
+            self._eof_sent = True
+            self._reactor.exchange.put(WRITE_EOF, self.id)
+
+    def _finish_regions(self) -> None:
+        """Tell about the files of which the kernel has taken everything."""
+        taken = self._handed - self._backlog
+        while self._finishing and self._finishing[0][0] <= taken:
+            self._finishing.pop(0)[1].finish()
+
+    # The Transport's methods: see portable.transport.
+
+    def write(self, data: Buffer) -> None:
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"write() takes bytes, bytearray or memoryview, not {type(data).__name__}")
+            data = bytes(data)
+        if not data or not self._writable:
+            return
+        self._size += len(data)
+        if self._backlog and len(data) < _GATHER_SIZE:
+            last = self._chunks[-1] if self._chunks else None
+            if type(last) is bytearray and len(last) < _GATHER_SIZE:
+                last += data
+            else:
+                self._chunks.append(bytearray(data))
+        else:
+            self._chunks.append(data)
+        if not self._dirty:
+            self._dirty = True
+            self._reactor.dirty.append(self)
+
+    def writelines(self, chunks: typing.Iterable[Buffer]) -> None:
+        self.write(b"".join(chunks))
+
+    def write_eof(self) -> None:
+        if self._writable:
+            self._writable = False
+            self._mark_dirty()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self._closing:
+            self._stop_reading()
+            self._writable = False
+            self._mark_dirty()
+
+    def abort(self) -> None:
+        self._lose(None)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        if not self._paused:
+            self._paused = self._holding = True
+            self._mark_dirty()
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._mark_dirty()
+            if not self._closing and self._protocol is not _NOBODY:
+                if self._held or self._eof_held:
+                    # Not from inside this call. What comes meanwhile waits behind it.
+                    self._reactor.call_soon(self._deliver_held)
+                else:
+                    self._holding = False
+
+    def is_reading(self) -> bool:
+        return not (self._paused or self._ended or self._closing)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not 0 <= low <= high:
+            raise ValueError(f"water marks must be 0 <= low <= high, not low={low}, high={high}")
+        self._high = high
+        self._low = low
+        if self._size or self._backlog:
+            self._mark_dirty()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._low, self._high
+
+    def get_write_buffer_size(self) -> int:
+        return self._size + self._backlog
+
+    def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
+        if name == "peername":
+            if isinstance(self._peer, str):
+                self._peer = parse_address(self._peer)
+            return self._peer
+        if name == "sockname":
+            return self._ask_sockname(default)
+        if name == "reactor":
+            return self._reactor
+        if name == "bytes_received":
+            return self._received
+        if name == "bytes_sent":
+            return self._handed - self._backlog
+        return default
+
+    def _ask_sockname(self, default: typing.Any) -> typing.Any:
+        if self._sockname is None and not self._lost:
+            try:
+                self._sockname = parse_address(self._reactor.bridge.local_address(self.id))
+            except PumpError:  # it is closed, and its last event on the way
+                return default
+        return default if self._sockname is None else self._sockname
+
+    def set_protocol(self, protocol: StreamProtocol) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> StreamProtocol:
+        return self._protocol
+
+    def start_tls(self, options: TLSOptions, unread: int) -> TLSTransport:
+        # Here, so that only those who speak TLS load it.
+        from portable.tls import upgrade
+
+        return upgrade(self, options, unread)
+
+    def send_file(self, file: typing.BinaryIO, offset: int, count: int) -> Deferred[int]:
+        if not self._writable:
+            return fail(ConnectionLost("the connection is closing", "ECONNABORTED"))
+        region = PumpedRegion(file, offset, count)
+        small = region.read_small(_SMALL_FILE)
+        if small is None:
+            self._chunks.append(region)
+            self._size += region.left
+            self._mark_dirty()
+        else:
+            self.write(small)
+            self._reactor.call_soon(region.finish)
+        return region.sent
+
+    # The end.
+
+    def _mark_dirty(self) -> None:
+        """Have `flush` look at everything."""
+        self._plain = False
+        if not self._dirty:
+            self._dirty = True
+            self._reactor.dirty.append(self)
+
+    def _stop_reading(self) -> None:
+        self._closing = True
+        self._holding = True
+        self._held.clear()
+
+    def _protocol_failed(self) -> None:
+        _log.exception("the protocol of %s failed; its connection is dropped", self._describe_peer())
+        self._lose(ConnectionAborted("an error in the protocol ended the connection"))
+
+    def _describe_peer(self) -> str:
+        return str(self.get_extra_info("peername")) or "a Unix socket"
+
+    def _lose(self, error: TransportError | None) -> None:
+        """Stop everything. The protocol is told when the loop flushes."""
+        if self._lost:
+            return
+        self._stop_reading()
+        self._lost = True
+        self._writable = False
+        self._error = error
+        self._mark_dirty()
+
+    def _finish(self) -> None:
+        """Give everything back and tell the protocol. Called from the loop only."""
+        if self._reactor.exchange.channels.pop(self.id, None) is None:
+            return
+        self._stop_reading()
+        self._lost = True
+        self._writable = False
+        self._plain = False
+        regions = [region for _, region in self._finishing]
+        regions += [chunk for chunk in self._chunks if isinstance(chunk, PumpedRegion)]
+        self._finishing.clear()
+        self._chunks.clear()
+        self._size = self._backlog = 0
+        for region in regions:
+            region.finish(ConnectionLost("the connection ended before the file was sent"))
+        protocol = self._protocol
+        # The two hold each other; freed by counting, connections cost the collector of cycles nothing.
+        self._protocol = _NOBODY
+        try:
+            protocol.connection_lost(self._error)
+        except Exception:
+            _log.exception("connection_lost of %s failed", self._describe_peer())

@@ -70,10 +70,10 @@ def test_a_forwarder_in_a_process_of_its_own(shell: Shell) -> None:
     assert (shell.path / "again").read_bytes() == content
     shell.stop()
     # Nobody behind it: the connection ends without an answer, and the forwarder goes on. 52: "Empty reply",
-    # 56: "Failure in receiving network data".
+    # 56: "Failure in receiving network data"; 7: the end came before curl had looked at the connection.
     client = shell.start("curl", "-sS", "--max-time", "15", url)
     client.communicate(timeout=20)
-    assert client.returncode in {52, 56}
+    assert client.returncode in {7, 52, 56}
     assert forwarder.poll() is None
     forwarder.terminate()
     assert forwarder.wait(20) == 0

@@ -66,12 +66,13 @@ def test_from_nothing_to_a_page_in_the_browser(bare: Shell) -> None:
     process, address = begin(bare)
     assert (new / "bin" / "pip").exists()
     assert f"making a virtual environment in {new}" in bare.read("out")
+    # Chromium keeps a socket where TMPDIR says, and the path of a socket is short: 107 bytes.
+    del bare.environ["TMPDIR"]
     assert "<h1>It works</h1>" in browse(bare, address, "--dump-dom")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert bare.curl(address, status=7) == ""
-    left = [name for name in os.listdir(bare.path / "temporary") if not name.startswith((".org.chromium", "."))]
-    assert left == []
+    assert os.listdir(bare.path / "temporary") == []
 
 
 @pytest.mark.parametrize(

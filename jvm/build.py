@@ -148,7 +148,7 @@ class JarHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignore] 
         """Called before the wheel is put together; `version` is "standard" or "editable"."""
         del version
         try:
-            build()
+            build(JAR)
         except BuildError as exc:
             if find_javac() is not None:
                 raise
@@ -161,7 +161,7 @@ class JarHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignore] 
 def main() -> int:
     """Build the jar, and say what was done."""
     try:
-        built = build(force="--force" in sys.argv[1:])
+        built = build(JAR, force="--force" in sys.argv[1:])
     except BuildError as exc:
         print(f"jvm.build: {exc}", file=sys.stderr)  # noqa: T201 - a program
         return 1

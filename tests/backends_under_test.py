@@ -32,14 +32,24 @@ class Backend:
 
     def make(self) -> Any:
         """Return a new reactor."""
+        return self._maker()(**self.arguments)
+
+    def missing(self) -> str:
+        """Return why it cannot run here; "" if it can."""
+        ask = getattr(self._maker(), "missing", None)
+        return str(ask()) if callable(ask) else ""
+
+    def _maker(self) -> Any:
         module, _, name = self.target.partition(":")
-        return getattr(importlib.import_module(module), name)(**self.arguments)
+        return getattr(importlib.import_module(module), name)
 
 
 BACKENDS = [
     Backend("select", "backends.select:SelectReactor"),
     # What Windows uses.
     Backend("select-plain", "backends.select:SelectReactor", {"poller": "select"}, most_descriptors=1024),
+    # Skipped where there is no JVM, except in CI.
+    Backend("nio", "backends.nio:NioReactor"),
 ]
 
 # These share the code of their sockets with the first, so only the contract itself is tested on them.

@@ -56,7 +56,10 @@ def _join_jvm() -> None:
 @functools.cache
 def _pump_class() -> typing.Any:
     _join_jvm()
-    return jpype.JClass(_PUMP)
+    try:
+        return jpype.JClass(_PUMP)
+    except TypeError as exc:
+        raise ConfigurationError(f"{launch.JAR} is not what it should be: python -m jvm.build --force") from exc
 
 
 def _view(buffer: typing.Any) -> memoryview:

@@ -153,7 +153,11 @@ final class Datagrams extends Slot {
     /** Keeps the datagram, if there is room; they may be lost anyway. */
     private void enqueue(InetSocketAddress to, ByteBuffer datagram) {
         if (queued == null) {
-            queued = pump.pool.take();
+            try {
+                queued = pump.pool.take();
+            } catch (OutOfMemoryError e) {
+                return;
+            }
         }
         int offset = queued.limit();
         int length = datagram.remaining();

@@ -479,6 +479,11 @@ public final class Pump implements AutoCloseable {
     }
 
     private int datagrams(DatagramChannel channel, boolean connected) throws IOException {
+        try {
+            datagram();
+        } catch (OutOfMemoryError e) {
+            throw new PumpException(e);
+        }
         channel.configureBlocking(false);
         Datagrams socket = new Datagrams(this, channel, connected);
         socket.register(selector, SelectionKey.OP_READ);

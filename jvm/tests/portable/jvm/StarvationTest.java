@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
 import java.net.InetAddress;
 import java.net.Socket;
 import java.nio.file.Path;
@@ -14,25 +13,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 
-/** A process without descriptors to spare. */
+/** Processes without descriptors or memory to spare. */
 class StarvationTest {
     private static final int LIMIT = 64;
 
     @Test
     @DisabledOnOs(OS.WINDOWS)
     void acceptingPausesAndGoesOnWhenThereAreDescriptorsAgain() throws Exception {
-        String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-        String command = "ulimit -n " + LIMIT + " && exec \"$0\" -XX:-UsePerfData -cp \"$1\" \"$2\"";
-        Process child =
-                new ProcessBuilder(
-                                "sh",
-                                "-c",
-                                command,
-                                java,
-                                System.getProperty("java.class.path"),
-                                Child.class.getName())
-                        .redirectErrorStream(true)
-                        .start();
+        Process child = start("ulimit -n " + LIMIT + " && exec", Descriptors.class);
         List<Socket> sockets = new ArrayList<>();
         try (BufferedReader told = child.inputReader()) {
             int port = Integer.parseInt(told.readLine());
@@ -51,8 +39,52 @@ class StarvationTest {
         }
     }
 
-    /** The process that runs out. */
-    static final class Child {
+    @Test
+    @DisabledOnOs(OS.WINDOWS)
+    void aConnectionWithoutMemoryForItsBacklogEndsAndTheOthersGoOn() throws Exception {
+        Process child = start("exec", Memory.class, "-XX:MaxDirectMemorySize=4m");
+        try (BufferedReader told = child.inputReader()) {
+            assertEquals("1 ENOBUFS", told.readLine());
+            assertEquals("pong", told.readLine());
+        } finally {
+            child.destroyForcibly();
+        }
+    }
+
+    private static Process start(String how, Class<?> program, String... options) throws IOException {
+        List<String> command = new ArrayList<>(List.of("sh", "-c", how + " \"$@\"", "sh"));
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.add("-XX:-UsePerfData");
+        command.addAll(List.of(options));
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), program.getName()));
+        return new ProcessBuilder(command).redirectErrorStream(true).start();
+    }
+
+    /** A process that runs out of memory outside the heap. */
+    static final class Memory {
+        public static void main(String[] arguments) throws IOException {
+            try (Loop loop = Loop.open()) {
+                int listener = loop.listen();
+                try (Socket slow = loop.dial(listener)) {
+                    int id = loop.accepted();
+                    try (Socket other = loop.dial(listener)) {
+                        int second = loop.accepted();
+                        while (loop.count(EventBuffer.CLOSED, id) == 0) {
+                            loop.write(id, new byte[512 * 1024]).poll(0);
+                        }
+                        Loop.Event event = loop.await(EventBuffer.CLOSED, id);
+                        System.out.println(event.arg() + " " + event.text());
+                        loop.write(second, Loop.bytes("pong")).poll(0);
+                        System.out.println(new String(other.getInputStream().readNBytes(4)));
+                        slow.close();
+                    }
+                }
+            }
+        }
+    }
+
+    /** A process that runs out of descriptors. */
+    static final class Descriptors {
         public static void main(String[] arguments) throws IOException {
             try (Loop loop = Loop.open()) {
                 int listener = loop.pump.listenTcp("127.0.0.1", 0, 2 * LIMIT, false);

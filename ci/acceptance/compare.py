@@ -12,7 +12,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["difference", "render"]
 
 # Of a longer stream only so much around the first difference is shown. Bytes.
-LONG = 16384
+LONG = 262144
 AROUND = 1024
 # Characters.
 WIDTH = 100

@@ -81,7 +81,7 @@ class Client:
     Attributes:
         name: the program, or "python", with what it does: "curl: index".
         run: does it; raises `Failed` where the answer is wrong in itself.
-        views: hide what may differ, beside the views of the server.
+        views: hide what may differ, after the views of the server have.
         fast: also part of the short run.
     """
 

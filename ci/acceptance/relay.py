@@ -45,8 +45,12 @@ class _Stream:
             other.start()
             self._copy(self._server, self._client, False)
             other.join()
-        except OSError:
+        except ConnectionRefusedError:
             self.end = "refused"
+            self.abort()
+        except OSError:
+            # Accepted, and reset before connect() had looked.
+            self.end = "reset"
             self.abort()
         finally:
             self._client.close()

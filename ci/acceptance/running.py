@@ -298,7 +298,7 @@ class Session:
         )
         transcript = Transcript(tuple(conversation for _, conversation, _ in taken), bytes(stage.seen))
         self._keep(folder, client.name, transcript, [chunks for _, _, chunks in taken])
-        views = (*client.views, *server.views)
+        views = (*server.views, *client.views)
         self._judge(server, runtime, client.name, apply(views, transcript), seconds, failure)
 
     def _end(self, server: Server, runtime: Runtime, process: _Process, folder: pathlib.Path) -> None:

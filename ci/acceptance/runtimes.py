@@ -12,6 +12,8 @@ import subprocess
 import sys
 import typing
 
+from ci.acceptance.views import mask
+
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -106,13 +108,28 @@ def _no_host() -> str:
     return _class_path()[1]
 
 
-def _host(tap: pathlib.Path, background: bool) -> list[str]:
+def _host(tap: pathlib.Path, _background: bool) -> list[str]:
     program = ["java", "-cp", _class_path()[0], "portable.jvm.Main", "--python", sys.executable]
     return [*program, "--modules", str(ROOT), "-f", str(tap), "-l", "twistd.log"]
 
 
+# The same facts, told by other loggers; and a signal is Java's, which does not say which one.
+_HOST_LOG: tuple[View, ...] = (
+    mask(rb" portable\.host: listening: ", b" twistd: listening: "),
+    mask(rb"^.* portable\.jvm: stopping: a signal\n", b""),
+    mask(rb" portable\.host: stopping; ", b" twistd: stopping: SIGTERM; "),
+    mask(rb" portable\.jvm: stopped$", b" twistd: stopped"),
+)
+
 RUNTIMES = (
     Runtime("cpython", "CPython, selectors", _twistd("select"), lambda: _reactor_missing("select")),
     Runtime("jvm", "CPython with a JVM by JPype, java.nio", _twistd("nio"), lambda: _reactor_missing("nio")),
-    Runtime("host", "a Java program with CPython by Jep, java.nio", _host, _no_host, daemons=False),
+    Runtime(
+        "host",
+        "a Java program with CPython by Jep, java.nio",
+        _host,
+        _no_host,
+        daemons=False,
+        log_views=_HOST_LOG,
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -133,17 +134,18 @@ class Stage:
             sock.shutdown(socket.SHUT_WR)
         return read_all(sock)
 
-    def wait_for_log(self, text: str) -> None:
-        """Wait until the server has logged something."""
+    def wait_for_log(self, pattern: str) -> None:
+        """Wait until the pattern finds something in the server's log."""
         deadline = time.monotonic() + SECONDS
-        while text not in self._log():
-            self.check(time.monotonic() < deadline, f"the log does not say {text!r} in {SECONDS:g} seconds")
+        while not re.search(pattern, self._log()):
+            self.check(time.monotonic() < deadline, f"the log does not say {pattern!r} in {SECONDS:g} seconds")
             time.sleep(0.01)
 
     def terminate(self) -> None:
         """Send SIGTERM to the server, and return when it says that it is stopping."""
         self._signal(signal.SIGTERM)
-        self.wait_for_log("stopping: SIGTERM")
+        # A Java program first says that there is a signal, and then as we do.
+        self.wait_for_log("stopping: SIGTERM|stopping; work")
 
     def close(self) -> None:
         """Close what the client has left open."""

@@ -79,8 +79,9 @@ def _boundaries(data: bytes) -> bytes:
 # They are random, so that nobody can put one into a file.
 boundaries = _each(_boundaries, received_only=True)
 
-# Time stamps, and ports that the system chose; "127.0.0.1:0" would show.
+# Time stamps, ports that the system chose ("127.0.0.1:0" would show), and a word about whoever runs the tests.
 log_lines: tuple[View, ...] = (
+    mask(rb"^.* running as root: name a user with --uid\n", b""),
     mask(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z ", b"<time> "),
     mask(rb"(127\.0\.0\.1|\[::1?\]):[1-9]\d*\b", rb"\1:<port>"),
 )
@@ -135,11 +136,20 @@ def length_of_pattern(pattern: bytes, most: int) -> View:
 
 
 def tls_handshake(*ports: str) -> View:
-    """On these ports, keep only the ServerHello: the rest is encrypted or random."""
+    """On these ports, keep only the ServerHello: the rest is encrypted or random.
+
+    An end and a reset are one: a client answers close_notify by its own, and if that comes after the server has
+    closed, the kernel resets. Whether the stream was whole is for the client to tell (RFC 8446 6.1).
+    """
 
     def view(transcript: Transcript) -> Transcript:
         conversations = tuple(
-            dataclasses.replace(each, sent=(), received=(describe_hello(b"".join(each.received)),))
+            dataclasses.replace(
+                each,
+                sent=(),
+                received=(describe_hello(b"".join(each.received)),),
+                end="eof or reset" if each.end in {"eof", "reset"} else each.end,
+            )
             if each.port in ports
             else each
             for each in transcript.conversations

@@ -44,12 +44,19 @@ class Backend:
         return getattr(importlib.import_module(module), name)
 
 
+_ADOPTING = (
+    "test_adopting_a_tcp_listener",
+    "test_adopting_a_unix_listener",
+    "test_what_cannot_be_adopted",
+    "test_a_socket_bound_by_the_program",
+)
+
 BACKENDS = [
     Backend("select", "backends.select:SelectReactor"),
     # What Windows uses.
     Backend("select-plain", "backends.select:SelectReactor", {"poller": "select"}, most_descriptors=1024),
     # Skipped where there is no JVM, except in CI.
-    Backend("nio", "backends.nio:NioReactor"),
+    Backend("nio", "backends.nio:NioReactor", cannot=dict.fromkeys(_ADOPTING, "Java opens its sockets itself")),
 ]
 
 # These share the code of their sockets with the first, so only the contract itself is tested on them.

@@ -11,7 +11,7 @@ from backends.nio.connector import connect_failure
 from backends.nio.listener import check_address, listen_failure
 from backends.sockets.names import MAX_PORT, is_literal
 from backends.sockets.oserrors import check_port
-from portable.errors import connection_lost_error
+from portable.errors import connect_error, connection_lost_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -184,7 +184,7 @@ def connected_datagrams(
     target = Address(host, port)
     check_port(port, str(target))
     if not is_literal(host):
-        raise connect_failure("EIO", str(target))
+        raise connect_error("EADDRNOTAVAIL", f"cannot connect to {target}: give an IP address, not a name")
     try:
         ident = reactor.bridge.connect_udp(host, port)
     except PumpError as exc:

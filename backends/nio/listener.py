@@ -12,6 +12,7 @@ from backends.nio.bridge import CLOSED, STARVED, PumpError
 from backends.nio.stream import NioStream
 from backends.sockets.listener import family_of, remove_stale
 from backends.sockets.names import MAX_PORT
+from backends.sockets.oserrors import listen_failure as system_listen_failure
 from portable.errors import describe, listen_error
 from portable.transport import Address
 
@@ -80,8 +81,13 @@ def listen_unix(
     finally:
         if before is not None:
             os.umask(before)
-    if mode is not None:
-        os.chmod(path, mode)
+    try:
+        if mode is not None:
+            os.chmod(path, mode)
+    except OSError as exc:
+        reactor.bridge.close_listener(ident)
+        os.unlink(path)
+        raise system_listen_failure(exc, path) from exc
     return NioListener(reactor, ident, factory, path)
 
 

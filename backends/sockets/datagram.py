@@ -9,7 +9,7 @@ import socket
 import typing
 
 from backends.sockets.listener import bind_inet
-from backends.sockets.names import LITERAL, MAX_PORT
+from backends.sockets.names import LITERAL, MAX_PORT, is_literal
 from backends.sockets.oserrors import check_port, connect_failure, connection_failure
 from backends.sockets.reactor import READ, WRITE
 from backends.sockets.stream import address_of
@@ -248,6 +248,8 @@ def connected_datagrams(
     """See `Datagrams.connect_datagram`."""
     target = Address(host, port)
     check_port(port, str(target))
+    if not is_literal(host):
+        raise connect_error("EADDRNOTAVAIL", f"cannot connect to {target}: give an IP address, not a name")
     with contextlib.ExitStack() as undo:
         try:
             info = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM, 0, LITERAL)[0]

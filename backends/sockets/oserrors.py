@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 from backends.sockets.names import MAX_PORT
 from portable.errors import (
@@ -33,6 +34,10 @@ _WINDOWS_PREFIX = "WSA"
 
 def error_code(error: OSError) -> str:
     """Return the errno name of `error`, such as "ECONNRESET"."""
+    if isinstance(error, socket.gaierror):
+        return "ENODEV"  # nothing but literal addresses is looked up here, so it is the scope that is wrong
+    if error.errno is None and "path too long" in str(error):  # CPython's, of a Unix socket's
+        return "ENAMETOOLONG"
     name = errno.errorcode.get(error.errno or 0, "EIO")
     return name.removeprefix(_WINDOWS_PREFIX)
 

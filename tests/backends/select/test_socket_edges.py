@@ -344,7 +344,7 @@ def test_datagram_to_a_scope_that_does_not_exist_is_told_later(reactor: Reactor)
     transport.sendto(b"x", Address("fe80::1%nosuch", 9))
     assert protocol.calls == []
     wait_until(reactor, lambda: len(protocol.calls) == 2)
-    assert protocol.calls == ["made", "EIO"]
+    assert protocol.calls == ["made", "ENODEV"]
     transport.close()
 
 

@@ -126,7 +126,9 @@ def test_a_reactor_that_cannot_run_here_says_what_is_missing(install: Install) -
     assert "No module named" in found["gone"]
     with pytest.raises(ConfigurationError, match="'jvm' cannot run here: it needs a JVM"):
         kinds.find_reactor("jvm")
-    with pytest.raises(ConfigurationError, match="known are: asyncio, gone, jvm, nio, other, select, seven, uvloop"):
+    with pytest.raises(
+        ConfigurationError, match="known are: asyncio, gone, jvm, nio, other, select, seven, uvloop"
+    ):
         kinds.find_reactor("epoll")
 
 

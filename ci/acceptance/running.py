@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import importlib
 import os
+import pathlib
 import pkgutil
 import re
 import signal
@@ -23,7 +24,6 @@ from ci.acceptance.stage import Stage
 from ci.acceptance.views import apply, log_lines
 
 if typing.TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable, Iterator
 
     from ci.acceptance.model import View
@@ -85,6 +85,19 @@ def _command(name: str, *words: str, folder: pathlib.Path | None = None) -> subp
     return done
 
 
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return not pathlib.Path("/proc/self").exists()
+    # One that has ended, and that nobody has waited for, does not run.
+    return state.rpartition(")")[2].split()[0] != "Z"
+
+
 class _Process:
     """A server that runs."""
 
@@ -96,10 +109,20 @@ class _Process:
             self._process = subprocess.Popen(
                 words, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
+        self.pid = 0 if self.background else self._process.pid
         if self.background:
-            status = self._process.wait(SECONDS)
-            if status != 0:
-                raise Failed(f"exit status {status}: {self.output().strip()}")
+            try:
+                self._wait_for_parent()
+            except BaseException:
+                self.kill()
+                raise
+
+    def _wait_for_parent(self) -> None:
+        status = self._process.wait(SECONDS)
+        if status != 0:
+            raise Failed(f"exit status {status}: {self.output().strip()}")
+        # Read now: the file goes before the process does.
+        self.pid = int((self.folder / "twistd.pid").read_text(encoding="ascii"))
 
     def output(self) -> str:
         """Return what it wrote to its standard output and standard error."""
@@ -111,12 +134,6 @@ class _Process:
             return (self.folder / "twistd.log").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
-
-    def pid(self) -> int:
-        """Return the process id of the server."""
-        if not self.background:
-            return self._process.pid
-        return int((self.folder / "twistd.pid").read_text(encoding="ascii"))
 
     def ports(self, server: Server) -> dict[str, int]:
         """Wait until all ports are bound, and return them by name."""
@@ -146,7 +163,7 @@ class _Process:
             except subprocess.TimeoutExpired:
                 raise Failed(f"still running {SECONDS:g} seconds after SIGTERM") from None
         deadline = time.monotonic() + SECONDS
-        while (self.folder / "twistd.pid").exists():
+        while _is_running(self.pid):
             if time.monotonic() > deadline:
                 raise Failed(f"still running {SECONDS:g} seconds after SIGTERM")
             time.sleep(0.01)
@@ -154,11 +171,11 @@ class _Process:
 
     def kill(self) -> None:
         """End it, whatever it does."""
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
-            if self.background:
-                os.kill(self.pid(), signal.SIGKILL)
-            elif self._process.poll() is None:
-                self._process.kill()
+        if self.background and self.pid and _is_running(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        if self._process.poll() is None:
+            self._process.kill()
         self._process.wait()
 
 
@@ -262,7 +279,7 @@ class Session:
         for name, number in ports.items():
             relays[name].target = number
         try:
-            pid = process.pid()
+            pid = process.pid
             addresses = {name: f"127.0.0.1:{number}" for name, number in ports.items()}
             where = ", ".join(f"{name} {address}" for name, address in addresses.items())
             self._pause(f"{server.name} runs on {runtime.title}: {where}\n{server.look.format(**addresses)}")

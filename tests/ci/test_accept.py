@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import socket
-import subprocess
 import sys
 import threading
 import typing
@@ -19,7 +17,7 @@ from ci.acceptance.model import Client, Conversation, Port, Server, Transcript
 from ci.acceptance.relay import DatagramRelay, StreamRelay
 from ci.acceptance.report import matrix
 from ci.acceptance.running import Result, Session, all_servers, kinds_without_scenario
-from ci.acceptance.runtimes import ROOT, RUNTIMES, Runtime
+from ci.acceptance.runtimes import Runtime
 from ci.acceptance.stage import read_all, read_some
 from ci.acceptance.views import (
     any_time_received,
@@ -345,23 +343,6 @@ def test_the_matrix_has_a_place_for_each_result() -> None:
         ["mktap", "failed", "0.00"],
         ["curl", "ok", "1.50"],
     ]
-
-
-@pytest.mark.slow
-def test_the_real_servers_on_both_kinds_of_reactor() -> None:
-    # All runtimes and all clients have their turn in ci/accept itself.
-    names = [runtime.name for runtime in RUNTIMES if runtime.name != "host" and not runtime.missing()]
-    assert "cpython" in names
-    done = subprocess.run(
-        [sys.executable, "-m", "ci.acceptance", "--fast", "--quiet", "--runtime", *names],
-        cwd=ROOT,
-        env={**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"},
-        capture_output=True,
-        text=True,
-        timeout=55,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_thread_of_a_relay_outlives_it(target: socket.socket) -> None:

@@ -26,9 +26,9 @@ def announce(port: int) -> None:
 # Portable
 
 
-def portable_streams(scenario: str) -> None:
-    from backends.select import SelectReactor
+def portable_streams(scenario: str, reactor_name: str = "select") -> None:
     from portable.framing import LineReader
+    from portable.kinds import find_reactor
     from portable.protocol import Protocol
 
     class Echo(Protocol):
@@ -53,7 +53,7 @@ def portable_streams(scenario: str) -> None:
                 self.transport.write(line + b"\r\n")
                 line = reader.next_line()
 
-    reactor = SelectReactor()
+    reactor = find_reactor(reactor_name)()
     listener = reactor.listen(Lines if scenario == "lines" else Echo, "127.0.0.1", 0)
     announce(typing.cast("typing.Any", listener.address).port)
     reactor.run()
@@ -192,6 +192,8 @@ def main() -> None:
         {"portable": portable_http, "twisted": twisted_http}[peer]()
     elif peer == "portable":
         portable_streams(scenario)
+    elif peer == "portable-nio":
+        portable_streams(scenario, "nio")
     elif peer == "portable-port":
         portable_port()
     elif peer == "twisted":

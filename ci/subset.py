@@ -85,11 +85,11 @@ ALLOWED_IMPORTS = {
 
 # Modules at the border to the outside world, what they may import more, and why. Keys are paths or folders.
 BOUNDARIES = {
-    "portable/files.py": (("errno", "fcntl", "tempfile"), "it is how everybody else reaches the file system"),
+    "portable/files": (("errno", "fcntl", "tempfile"), "it is how everybody else reaches the file system"),
     "portable/tls": (("ssl", "errno"), "TLS over memory buffers: bytes in, bytes out, no sockets"),
 }
-MAY_CATCH_OS_ERRORS = ("portable/files.py",)
-MAY_USE_ALL_OF_OS = ("portable/files.py",)
+MAY_CATCH_OS_ERRORS = ("portable/files",)
+MAY_USE_ALL_OF_OS = ("portable/files",)
 
 ALLOWED_OS = frozenset(
     (

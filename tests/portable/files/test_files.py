@@ -18,7 +18,8 @@ import pytest
 
 from portable import files
 from portable.errors import FileError
-from portable.files import AppendFile, file_status, open_beneath, read_file, write_atomically
+from portable.files import AppendFile, file_status, open_beneath, read_file, system, write_atomically
+from portable.files import opened as opened_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,24 +27,6 @@ if TYPE_CHECKING:
 
 
 NOBODY = 65534  # a user who may not do what root may
-
-
-@pytest.fixture(params=["openat", "by path"])
-def walk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of walking: the safe one, and that of systems without `openat`."""
-    monkeypatch.setattr(files, "_HAS_DIR_FD", request.param == "openat")
-    return str(request.param)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A tree with something to steal beside it."""
-    (tmp_path / "secret").write_text("secret")
-    top = tmp_path / "root"
-    (top / "a" / "b").mkdir(parents=True)
-    (top / "hello").write_text("hello")
-    (top / "a" / "b" / "deep").write_text("deep")
-    return top
 
 
 def content(root: Path, *segments: str, follow_links: bool = False) -> bytes:
@@ -277,14 +260,14 @@ def test_tricks_of_windows_are_refused_there(
 ) -> None:
     (root / name).write_text("a name like any other on other systems")
     assert content(root, name)
-    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(system, "WINDOWS", True)
     assert refusal(open_beneath, str(root), [name]) == "ENOENT"
     assert content(root, "hello") == b"hello"
 
 
 def test_junctions_of_windows_are_links(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_HAS_DIR_FD", False)
-    monkeypatch.setattr(files, "_is_reparse_point", lambda result: stat.S_ISDIR(result.st_mode))
+    monkeypatch.setattr(system, "HAS_DIR_FD", False)
+    monkeypatch.setattr(system, "is_reparse_point", lambda result: stat.S_ISDIR(result.st_mode))
     assert refusal(open_beneath, str(root), ["a", "b", "deep"]) == "ELOOP"
     with open_beneath(str(root), []) as folder:
         links = {entry.name: entry.is_link for entry in folder.list_directory(10)[0]}
@@ -317,7 +300,7 @@ def test_a_name_removed_while_listing_is_left_out() -> None:
         def stat(self, *, follow_symlinks: bool) -> NoReturn:
             raise FileNotFoundError(errno.ENOENT, "gone")
 
-    assert files._entry(typing.cast("os.DirEntry[str]", Gone())) is None
+    assert opened_module._entry(typing.cast("os.DirEntry[str]", Gone())) is None
 
 
 def test_a_listing_that_fails(root: Path, walk: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,7 +410,7 @@ def test_short_writes_are_continued(root: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_systems_without_permissions_and_folder_sync(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "fchmod")
-    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(system, "WINDOWS", True)
     write_atomically(str(root / "hello"), b"new")
     assert (root / "hello").read_bytes() == b"new"
 

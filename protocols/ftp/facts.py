@@ -61,7 +61,8 @@ class Entry:
     @property
     def type(self) -> str:
         """What it is: "file", "dir", "cdir" (the listed folder itself), "pdir" (a folder above it), or the
-        like of "os.unix=slink:/target"; "" if the server does not say. In lower case, so a link's target is better taken from `facts`.
+        like of "os.unix=slink:/target"; "" if the server does not say. In lower case, so a link's target is
+        better taken from `facts`.
         """
         return self.facts.get("type", "").lower()
 

@@ -91,8 +91,9 @@ def bind_stream(host: str, port: int, *, backlog: int, reuse_port: bool) -> sock
     """
     sock = bind_inet(host, port, socket.SOCK_STREAM, reuse_port=reuse_port)
     try:
-        # Accepted sockets inherit it, which saves a system call for each of them.
+        # Accepted sockets inherit both, which saves system calls for each of them.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.listen(backlog)
     except OSError as exc:
         sock.close()

@@ -8,6 +8,7 @@ that peer only and to no port below 1024 (RFC 2577 3), so that nobody can use th
 from __future__ import annotations
 
 import logging
+import secrets
 import typing
 
 from portable.deferred import Deferred, fail
@@ -33,21 +34,35 @@ _log = logging.getLogger("protocols.ftp")
 # Connections of strangers that a passive listener drops before it gives up. They cost little, and a listener
 # that anybody could end would be worse than one that waits out its time.
 MAX_STRANGERS = 1000
+# RFC 6335 6: the ports that are nobody's.
+FIRST_DYNAMIC = 49152
+LAST_DYNAMIC = 65535
+# Ports tried for one listener. Each costs some microseconds, and in a range of which a hundred in a row are
+# in use the next would be, too.
+MAX_TRIES = 100
 # Connections that may wait to be looked at: room for some strangers before the right one.
 _BACKLOG = 16
 
 
 class PassivePorts:
-    """The ports for passive listeners: any free one, or a range that a firewall lets through.
+    """The ports for passive listeners, taken at random, so that the next one is hard to guess (RFC 2577 8).
+
+    Choosing is not left to the system: after some thousand transfers it spends a millisecond on finding a
+    port that no recent connection had, and which nothing keeps us from using.
 
     Args:
-        first, last: the range, inclusive; 0 for any.
-        random: gives a number below its argument: the next port should not be easy to guess.
+        first, last: the range, inclusive; such as a firewall lets through.
+        random: gives a number of 0 or more, below its argument.
     """
 
-    def __init__(self, first: int, last: int, random: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        first: int = FIRST_DYNAMIC,
+        last: int = LAST_DYNAMIC,
+        random: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
         self._first = first
-        self._count = last - first + 1 if first else 0
+        self._count = last - first + 1
         self._random = random
         self._used: set[int] = set()
 
@@ -55,12 +70,10 @@ class PassivePorts:
         """Return a new listener on the address `host`.
 
         Raises:
-            ListenError: none can be had; AddressInUse if the whole range is in use.
+            ListenError: none can be had; AddressInUse if all ports are in use, or so many that none was found.
         """
-        if not self._count:
-            return network.listen(factory, host, 0, backlog=_BACKLOG)
         start = self._random(self._count)
-        for step in range(self._count):
+        for step in range(min(self._count, MAX_TRIES)):
             port = self._first + (start + step) % self._count
             if port in self._used:
                 continue

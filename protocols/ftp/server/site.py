@@ -13,13 +13,12 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from portable.attempts import LoginAttempts
-
     from portable.deferred import Deferred
     from portable.tls import TLSOptions
     from protocols.ftp.server.account import Account
     from protocols.ftp.server.channels import Network
 
-__all__ = ["Limits", "Site", "any_port"]
+__all__ = ["Limits", "Site"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,6 @@ class Limits:
     status: int = 1000
 
 
-def any_port() -> PassivePorts:
-    """Return passive ports that the system chooses."""
-    return PassivePorts(0, 0, secrets.randbelow)
-
-
 @dataclass
 class Site:
     """One FTP server.
@@ -74,7 +68,7 @@ class Site:
     network: Network
     authenticate: Callable[[str, str], Deferred[Account | None]]
     attempts: LoginAttempts
-    ports: PassivePorts = field(default_factory=any_port)
+    ports: PassivePorts = field(default_factory=PassivePorts)
     masquerade: str = ""
     tls: TLSOptions | None = None
     require_tls: bool = False

@@ -75,8 +75,11 @@ def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-        info = socket.getaddrinfo(host, port, family, kind, 0, LITERAL)
-        sock.bind(info[0][4])
+        if family == socket.AF_INET:
+            sock.bind((host, port))
+        else:
+            # Finds out what a scope means.
+            sock.bind(socket.getaddrinfo(host, port, family, kind, 0, LITERAL)[0][4])
     except OSError as exc:
         sock.close()
         raise listen_failure(exc, str(Address(host, port))) from exc

@@ -13,7 +13,7 @@ from portable.deferred import ensure_deferred
 from portable.errors import FileError, RemoteProtocolError
 from portable.flow import Pacer
 from portable.protocol import Protocol
-from protocols.ftp.server.commands import CommandParser
+from protocols.ftp.server.commands import MAX_COMMAND, CommandParser
 from protocols.ftp.server.session import Refusal, Session, refusal_of
 from protocols.ftp.server.states import missing, state_after
 from protocols.ftp.server.verbs import find_verb
@@ -42,6 +42,7 @@ class FTPServer(Protocol):
         self._parser = CommandParser()
         self._next: Command | None = None  # taken from the parser, and not begun
         self._busy = False  # a command is being done
+        self._gated = False  # reading is paused
         self._ended = False  # the client will send no more
         self._draining = False
         self._lost = False
@@ -52,7 +53,7 @@ class FTPServer(Protocol):
         """See `Protocol.connection_made`. Says hello."""
         site = self._site
         self._session = Session(site, transport, self._unread, self._transfer_ended)
-        self._pacer = Pacer(transport, site.network, self._step, gate_reading=True)
+        self._pacer = Pacer(transport, site.network, self._step)
         self._set_timer(site.limits.login)
         self._session.reply(220, site.greeting)
 
@@ -63,6 +64,10 @@ class FTPServer(Protocol):
         if refusals:
             self._session.transport.write(refusals)
         self._pacer.wake()
+        if len(self._parser) > MAX_COMMAND and not self._gated:
+            # Only now: telling the system for each command costs more than most commands.
+            self._gated = True
+            self._session.transport.pause_reading()
 
     def eof_received(self) -> bool:
         """See `Protocol.eof_received`. A client that has said all still wants to hear what comes of it."""
@@ -130,6 +135,7 @@ class FTPServer(Protocol):
                 self._close(500, "That is no command.")
                 return False
             if command is None:
+                self._open_gate()
                 if self._ended and self._is_idle():
                     self._goodbye()
                 return False
@@ -146,6 +152,11 @@ class FTPServer(Protocol):
             self._nonsense = 0
             self._do(verb, command)
         return True
+
+    def _open_gate(self) -> None:
+        if self._gated:
+            self._gated = False
+            self._session.transport.resume_reading()
 
     def _unknown(self, command: Command) -> None:
         self._nonsense += 1

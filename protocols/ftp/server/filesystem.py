@@ -13,7 +13,10 @@ if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from protocols.ftp.server.paths import Path
 
-__all__ = ["FileSystem", "Item", "OpenFolder", "Readable", "Writable"]
+__all__ = ["SMALL", "FileSystem", "Item", "OpenFolder", "Readable", "Writable"]
+
+# Bytes. What fits the buffer of a socket leaves in one go.
+SMALL = 64 * 1024
 
 
 class Item(typing.NamedTuple):
@@ -41,11 +44,13 @@ class Readable(typing.Protocol):
 
     Attributes:
         size: bytes, when it was opened.
-        file: for `Transport.send_file`.
+        content: all of it, if it is at most SMALL bytes: it was read when it was opened, as one piece of work.
+        file: for `Transport.send_file`, if it is longer.
     """
 
     size: int
-    file: typing.BinaryIO
+    content: bytes | None
+    file: typing.BinaryIO | None
 
     def read(self, offset: int, count: int) -> Deferred[bytes]:
         """Give `count` bytes from `offset`, fewer only where the file ends."""

@@ -69,6 +69,7 @@ class Session:
 
     Attributes:
         site, transport: as given; the transport changes with AUTH.
+        peer: the client's address.
         state: see `states`.
         name: what USER said.
         account: who is logged in; None for nobody.
@@ -98,6 +99,8 @@ class Session:
         self.transport = transport
         self._unread = unread
         self._transfer_ended = transfer_ended
+        self.peer: Address | str | None = transport.get_extra_info("peername")
+        self._own: Address | str | None = transport.get_extra_info("sockname")
         self.secure = transport.get_extra_info("tls_version") is not None
         self.only_epsv = False
         self.failures = 0
@@ -128,24 +131,15 @@ class Session:
         self.restart_at = 0
         self.rename_from: Path = ROOT
 
-    # Whom we speak with.
-
-    @property
-    def peer(self) -> Address | str | None:
-        """The client's address."""
-        peer: Address | str | None = self.transport.get_extra_info("peername")
-        return peer
-
     def addresses(self) -> tuple[str, str]:
         """Return our host and the client's, which data connections go between.
 
         Raises:
             Refusal: the control connection has no addresses.
         """
-        peer, own = self.peer, self.transport.get_extra_info("sockname")
-        if not isinstance(peer, Address) or not isinstance(own, Address):
+        if not isinstance(self.peer, Address) or not isinstance(self._own, Address):
             raise Refusal(425, "There are no data connections on this kind of connection.")
-        return own.host, peer.host
+        return self._own.host, self.peer.host
 
     # Answers.
 
@@ -246,12 +240,13 @@ class Session:
                 raise Refusal(425, "The data connection is gone.")
             return
         self.transfer = transfer
+        # In this order a small file leaves before the reply, and that together with the reply to its end.
+        transfer.start(channel)
         # Not 125 where the client has connected already: what is said must not depend on which came first.
         self.reply(150, what)
         transfer.done.add_callbacks(lambda _: self.reply(226, done), self._transfer_failed).add_both(
             self._ended
         )
-        transfer.start(channel)
 
     def _transfer_failed(self, error: Exception) -> None:
         if isinstance(error, FileError):

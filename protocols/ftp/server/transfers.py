@@ -113,6 +113,8 @@ class Transfer(Protocol):
         transport.set_protocol(self)
         if self._tls is not None:
             transport = transport.start_tls(self._tls, 0)
+            # The client's farewell must be read; without TLS, a client that goes away is noticed by writing.
+            transport.resume_reading()
         self._transport = transport
         self.was_open = True
         self._timer = self._clock.call_later(self._stall, self._check_progress)
@@ -183,10 +185,12 @@ class FileDownload(Transfer):
 
     def begin(self, transport: Transport) -> None:
         """See `Transfer.begin`."""
-        # Reads on, to see a client that goes away; what it sends is dropped.
-        transport.resume_reading()
-        sending = transport.send_file(self._file.file, self._offset, self._count)
-        sending.add_callbacks(self._sent, self._sending_failed)
+        if self._file.content is not None:
+            transport.write(self._file.content[self._offset :])
+            self.finish()
+        elif self._file.file is not None:
+            sending = transport.send_file(self._file.file, self._offset, self._count)
+            sending.add_callbacks(self._sent, self._sending_failed)
 
     def eof_received(self) -> bool:
         """See `Protocol.eof_received`. A client may well end its own direction before."""
@@ -232,7 +236,6 @@ class StreamDownload(Transfer):
 
     def begin(self, transport: Transport) -> None:
         """See `Transfer.begin`."""
-        transport.resume_reading()
         self._next()
 
     def eof_received(self) -> bool:

@@ -1,0 +1,1 @@
+"""The server kind `ftp`: folders by FTP."""

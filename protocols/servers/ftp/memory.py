@@ -7,7 +7,7 @@ import typing
 
 from portable.deferred import fail, succeed
 from portable.errors import FileError
-from protocols.ftp.server.filesystem import Item
+from protocols.ftp.server.filesystem import SMALL, Item
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,8 @@ class _Readable:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.size = len(content)
-        self.file: typing.BinaryIO = io.BytesIO(content)
+        self.content = content if len(content) <= SMALL else None
+        self.file: typing.BinaryIO | None = io.BytesIO(content)
 
     def read(self, offset: int, count: int) -> Deferred[bytes]:
         """See `Readable.read`."""
@@ -49,7 +50,6 @@ class _Readable:
 
     def close(self) -> None:
         """See `Readable.close`."""
-        self.file.close()
 
 
 class _Writable:

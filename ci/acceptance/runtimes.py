@@ -17,7 +17,7 @@ from ci.acceptance.views import mask
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ci.acceptance.model import View
+    from ci.acceptance.record import View
 
 __all__ = ["RUNTIMES", "Runtime", "command", "environment"]
 

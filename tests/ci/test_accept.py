@@ -13,7 +13,8 @@ import pytest
 
 from ci.acceptance import __main__ as program
 from ci.acceptance.compare import difference, render
-from ci.acceptance.model import Client, Conversation, Port, Server, Transcript
+from ci.acceptance.model import Client, Port, Server
+from ci.acceptance.record import Conversation, Transcript
 from ci.acceptance.relay import DatagramRelay, StreamRelay
 from ci.acceptance.report import matrix
 from ci.acceptance.running import Result, Session, all_servers, kinds_without_scenario
@@ -36,7 +37,8 @@ if typing.TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator
 
-    from ci.acceptance.model import View, Workshop
+    from ci.acceptance.model import Workshop
+    from ci.acceptance.record import View
     from ci.acceptance.stage import Stage
 
 DATED = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 01:02:03 GMT\r\nLast-Modified: %s\r\n\r\nDate: today"

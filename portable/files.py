@@ -75,6 +75,8 @@ class FileStatus:
     inode: int
     device: int
     is_dir: bool
+    owner: int = -1  # user id; -1 where it is not known
+    mode: int = 0  # permissions, as of chmod
 
 
 class FolderEntry(typing.NamedTuple):
@@ -99,7 +101,13 @@ def _refusal(path: str, code: str) -> FileError:
 
 def _status(result: os.stat_result) -> FileStatus:
     return FileStatus(
-        result.st_size, result.st_mtime_ns, result.st_ino, result.st_dev, stat.S_ISDIR(result.st_mode)
+        result.st_size,
+        result.st_mtime_ns,
+        result.st_ino,
+        result.st_dev,
+        stat.S_ISDIR(result.st_mode),
+        result.st_uid,
+        stat.S_IMODE(result.st_mode),
     )
 
 

@@ -116,8 +116,8 @@ class FingerServer(Protocol):
     """Answers one query and closes.
 
     Args:
-        answer: a coroutine that gives the text, lines separated by LF; it is filtered and encoded here. An error is logged, and
-            told to nobody. Cancelled when the client goes, or after ANSWER_TIMEOUT.
+        answer: a coroutine that gives the text, lines separated by LF; it is filtered and encoded here. An
+            error is logged, and told to nobody. Cancelled when the client goes, or after ANSWER_TIMEOUT.
         clock: for the time limits.
     """
 

@@ -294,8 +294,8 @@ def test_a_client_that_does_not_read_is_dropped() -> None:
     desk.clock.advance(LINGER)
     assert not desk.transport.lost
     desk.clock.advance(SEND_TIMEOUT)
-    assert desk.transport.lost
     assert desk.clock.next_time() is None
+    assert desk.transport.lost
 
 
 def test_where_streams_cannot_be_half_closed_the_answer_ends_them() -> None:

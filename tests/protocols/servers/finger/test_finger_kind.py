@@ -222,8 +222,8 @@ class Fingerd:
                     return
                 subprocess.run(
                     [self._program],
-                    stdin=connection,
-                    stdout=connection,
+                    stdin=connection.fileno(),
+                    stdout=connection.fileno(),
                     stderr=subprocess.DEVNULL,
                     timeout=15,
                     check=False,

@@ -121,9 +121,19 @@ public final class Pump implements AutoCloseable {
             // The class that closes descriptors opens one when it is loaded. Left to the first close, that would
             // fail for good where descriptors had run out meanwhile, and nothing could be closed ever again.
             SocketChannel.open().close();
+            loadUnixSockets();
             selector = Selector.open();
         } catch (IOException e) {
             throw new PumpException(e);
+        }
+    }
+
+    /** Has Java read the files that it needs for Unix sockets, while it can: this process may yet change its root. */
+    private static void loadUnixSockets() throws IOException {
+        try {
+            ServerSocketChannel.open(StandardProtocolFamily.UNIX).close();
+        } catch (UnsupportedOperationException e) {
+            return; // whoever wants one will be told
         }
     }
 

@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--backend", action="append", default=[], metavar="NAME=MODULE:CALLABLE", help="run on one of your own"
     )
+    group.addoption("--rounds", type=int, default=2, help="how often to try what only chance may break (2)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -12,6 +11,7 @@ import sys
 import typing
 
 from jvm import build
+from jvm.classpath import class_path
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,16 +23,12 @@ BIG = 30_000_000
 def compile_classes(folder: pathlib.Path) -> str:
     """Compile the example and the scenarios into `folder`; return the class path, with our jar and Jep."""
     build.build()
-    spec = importlib.util.find_spec("jep")
-    assert spec is not None, "JAVA_HOME=... pip install jep"
-    assert spec.submodule_search_locations
-    (jep,) = pathlib.Path(spec.submodule_search_locations[0]).glob("jep-*.jar")
     javac = build.find_javac()
     assert javac
     sources = [ROOT / "jvm/examples/WebHost.java", pathlib.Path(__file__).with_name("Scenarios.java")]
     options = ["-d", str(folder), "-cp", str(build.JAR), "-Xlint:all", "-Werror", "--release", "17"]
     subprocess.run([javac, *options, *map(str, sources)], check=True, timeout=60)
-    return f"{build.JAR}:{jep}:{folder}"
+    return f"{class_path()}:{folder}"
 
 
 def write_tap(path: pathlib.Path, site: pathlib.Path, port: int = 0, **options: typing.Any) -> pathlib.Path:

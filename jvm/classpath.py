@@ -1,7 +1,7 @@
 """`python -m jvm.classpath`: prints the class path that a Java program needs to have our servers in it.
 
-That is our jar and Jep's own, which lies where `pip install 'portable-net[jvm-host]'` has put it. Jep is looked for and
-not imported, which works only inside Java.
+That is our jar and Jep's own, which lies where `pip install 'portable-net[jvm-host]'` has put it. Jep is looked
+for and not imported, which works only inside Java.
 """
 
 from __future__ import annotations

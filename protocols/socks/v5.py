@@ -236,8 +236,9 @@ def _encode_fields(number: int, host: str, port: int) -> bytes:
     if address is not None:
         target = struct.pack("!B", _IPV4 if address.version == 4 else _IPV6) + address.packed
     else:
-        name = host.encode("ascii", "replace")
-        if not 0 < len(name) <= MAX_HOST:
-            raise LocalProtocolError(f"a host name has 1 to {MAX_HOST} bytes, not {len(name)}")
-        target = struct.pack("!BB", _NAME, len(name)) + name
+        if not host.isascii() or not 0 < len(host) <= MAX_HOST:
+            raise LocalProtocolError(
+                f"not a host name of 1 to {MAX_HOST} ASCII characters: {host[:MAX_HOST]!r}"
+            )
+        target = struct.pack("!BB", _NAME, len(host)) + host.encode("ascii")
     return struct.pack("!BBB", VERSION, number, 0) + target + struct.pack("!H", port)

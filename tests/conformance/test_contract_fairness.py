@@ -38,7 +38,7 @@ def fill(sock: socket.socket) -> None:
 
 
 def test_bulk_connections_share_and_a_newcomer_gets_in(reactor: Reactor) -> None:
-    """Of sixty that always have more, the slowest gets on at four fifths of the speed of the fastest, or better."""
+    """Of sixty that always have more, the slowest gets four fifths of what the fastest gets, or more."""
     counts: list[Count] = []
 
     def factory() -> Count:

@@ -81,8 +81,7 @@ class Reply:
 
     Attributes:
         outcome: what has come of the request.
-        host: the proxy's address towards the target; of BIND: where it waits, and then who came. Of little use
-            in SOCKS 4 after CONNECT.
+        host: the proxy's address towards the target; of BIND: where it waits, and then who came.
         port: likewise.
     """
 

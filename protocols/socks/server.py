@@ -202,9 +202,9 @@ class SocksServer(RelayEnd):
         if request.command == Command.CONNECT:
             opening = ensure_deferred(self._connect(request))
             end = await opening.timeout(limits.connect, self._clock)
+            # SOCKS 4 lets clients ignore the address; some take it for their own, and name it in a PORT of FTP.
             local = None if end.transport is None else end.transport.get_extra_info("sockname")
-            # In SOCKS 4 the address means nothing here, and tells about our network.
-            self._reply(transport, Outcome.GRANTED, local if request.version == "5" else None)
+            self._reply(transport, Outcome.GRANTED, local)
         elif request.command == Command.BIND:
             end = await self._bind(transport, request)
         else:

@@ -206,7 +206,3 @@ def test_a_refusal_says_nothing_of_our_network() -> None:
     client = connect_5(world, TARGET)
     world.refuse()
     assert client.take()[-6:] == bytes(6)
-    client = world.client()
-    client.receive(v4.encode_request(Request("4", Command.CONNECT, TARGET, 80)))
-    world.answer()
-    assert client.take() == b"\0\x5a" + bytes(6)

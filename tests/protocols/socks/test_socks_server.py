@@ -24,9 +24,9 @@ if typing.TYPE_CHECKING:
 CONNECT_4 = b"\4\1\0\x50\1\2\3\4fred\0"
 CONNECT_4A = b"\4\1\0\x50\0\0\0\1fred\0example.com\0"
 CONNECT_5 = b"\5\1\0\1\1\2\3\4\0\x50"
-GRANTED_4 = b"\0\x5a" + bytes(6)
+GRANTED_4 = b"\0\x5a\xaf\xc8\xc0\0\2\1"  # 192.0.2.1, port 45000
 REFUSED_4 = b"\0\x5b" + bytes(6)
-GRANTED_5 = b"\5\0\0\1\xc0\0\2\1\xaf\xc8"  # 192.0.2.1, port 45000
+GRANTED_5 = b"\5\0\0\1\xc0\0\2\1\xaf\xc8"
 
 
 def refused_5(code: int) -> bytes:

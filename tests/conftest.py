@@ -24,6 +24,8 @@ settings.register_profile("portable", deadline=None)
 settings.load_profile("portable")
 
 _DESCRIPTORS = "/proc/self/fd"
+# Opened when something in Java first needs a random number, and kept for the life of the process.
+_KEPT_BY_JAVA = ("/dev/random", "/dev/urandom")
 _begun: set[str] = set()
 
 
@@ -123,9 +125,11 @@ def _open_descriptors() -> set[tuple[str, str]]:
     if os.path.isdir(_DESCRIPTORS):
         for name in os.listdir(_DESCRIPTORS):
             try:
-                found.add((name, os.readlink(f"{_DESCRIPTORS}/{name}")))
+                target = os.readlink(f"{_DESCRIPTORS}/{name}")
             except OSError:  # the listing's own descriptor
                 continue
+            if target not in _KEPT_BY_JAVA:
+                found.add((name, target))
     return found
 
 

@@ -13,6 +13,7 @@ import typing
 
 import pytest
 
+from tests.acceptance.shell import free_ports
 from tests.commands.processes import TALK, refused, wait_until
 
 if typing.TYPE_CHECKING:
@@ -170,15 +171,9 @@ def test_metrics_are_served_on_loopback(talk: Folder) -> None:
     assert process.wait() == 0
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def test_the_session_of_the_readme(folder: Folder) -> None:
     # As a person types it, but for the port, which may be taken where this runs.
-    port = free_port()
+    port = free_ports(0)
     command = f"""
         PATH={folder.path}/bin:$PATH
         mkdir static && echo '<h1>hello</h1>' > static/index.html

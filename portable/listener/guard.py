@@ -95,12 +95,15 @@ class Guard:
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
         protocol = self.protocol
-        self._owner.connection_lost(self)
-        self.transport = None
         self.protocol = None
         self.data_received = _ignore
-        if protocol is not None:
-            protocol.connection_lost(exc)
+        try:
+            if protocol is not None:
+                protocol.connection_lost(exc)
+        finally:
+            # When the last one is gone a server closes its logs, so each must have had its last word before.
+            self._owner.connection_lost(self)
+            self.transport = None
 
     def pause_writing(self) -> None:
         """See `Protocol.pause_writing`."""

@@ -33,7 +33,8 @@ class FileStatus:
     inode: int
     device: int
     is_dir: bool
-    mode: int = 0  # permission bits
+    owner: int = -1  # user id; -1 where it is not known
+    mode: int = 0  # permissions, as of chmod
 
 
 class FolderEntry(typing.NamedTuple):
@@ -57,6 +58,7 @@ def status_of(result: os.stat_result) -> FileStatus:
         result.st_ino,
         result.st_dev,
         stat.S_ISDIR(result.st_mode),
+        result.st_uid,
         stat.S_IMODE(result.st_mode),
     )
 

@@ -60,8 +60,8 @@ class Entry:
 
     @property
     def type(self) -> str:
-        """What it is: "file", "dir", "cdir" (the listed folder itself), "pdir" (a folder above it), or the
-        like of "os.unix=slink:/target"; "" if the server does not say. In lower case, so a link's target is better taken from `facts`.
+        """What it is, in lower case: "file", "dir", "cdir" (the listed folder itself), "pdir" (one above it),
+        or the like of "os.unix=slink:/target" (`facts` spells the target as sent); "" if it is not said.
         """
         return self.facts.get("type", "").lower()
 

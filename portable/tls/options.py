@@ -108,7 +108,7 @@ class TLSOptions:
         connection = transport.get_extra_info("ssl_object")
         # A session belongs to its context, and that may have been loaded anew since.
         if isinstance(connection, ssl.SSLObject) and connection.context is self.context:
-            options._session = connection.session
+            options._session = connection.session  # noqa: SLF001 -- the copy is ours
         return options
 
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:

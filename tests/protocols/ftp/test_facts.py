@@ -54,6 +54,7 @@ def test_lines_of_rfc_3659(
 def test_other_facts() -> None:
     entry = decode_entry(b"UNIX.mode=0644;create=20260102030405.5;unique=ab1 x")
     assert (entry.unix_mode, entry.created, entry.unique) == (0o644, 1767323045.5, "ab1")
+    assert decode_entry(b"unix.mode=0o755; x").unix_mode == 0o755
     entry = decode_entry(b"unix.owner=J\xf6rg; x")
     assert (entry.unix_mode, entry.created, entry.unique) == (None, None, None)
 

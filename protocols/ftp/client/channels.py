@@ -51,6 +51,10 @@ class PassiveChannel:
         """Drop the connection. Does nothing to one that has ended."""
         self._connection.abort(error)
 
+    def over(self) -> Deferred[None]:
+        """Fire when the connection has ended, and nothing of ours is in use any more."""
+        return self._connection.over()
+
 
 class PassiveMode:
     """EPSV (RFC 2428), or PASV for servers that do not know it.
@@ -131,6 +135,10 @@ class ActiveChannel:
             self._error = error or ConnectionAborted("the transfer was aborted")
             if self._waiter is not None and not self._waiter.called:
                 self._waiter.errback(self._error)
+
+    def over(self) -> Deferred[None]:
+        """Fire when the connection has ended, if there was one, and nothing of ours is in use any more."""
+        return succeed(None) if self._connection is None else self._connection.over()
 
     def admit(self, transport: Transport) -> None:
         """Take the first connection that comes from the server, and turn everybody else away."""

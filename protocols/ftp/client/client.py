@@ -26,33 +26,22 @@ import time
 import typing
 
 from portable.errors import LocalProtocolError, RemoteProtocolError
-from portable.tls import tls_factory
-from protocols.ftp.client.channels import ActiveMode, PassiveMode
-from protocols.ftp.client.control import ControlConnection
-from protocols.ftp.client.data import DataConnection, FilePart
 from protocols.ftp.client.listing import Listing, RemoteFile, remote_file
 from protocols.ftp.client.replies import Reply, expect, quoted_path
-from protocols.ftp.client.transfers import Transferred, Transfers
 from protocols.ftp.client.walking import Walk
 from protocols.ftp.facts import decode_entry, decode_fact_list, decode_time, encode_fact_list, encode_time
 
 if typing.TYPE_CHECKING:
-    from portable.deferred import Deferred
-    from portable.endpoints import TCPClientEndpoint
     from portable.reactor import Reactor
-    from portable.tls import TLSOptions, TLSTransport
-    from protocols.ftp.client.channels import Connect, Mode
-    from protocols.ftp.client.data import Consumer, Producer
+    from portable.tls import TLSOptions
+    from protocols.ftp.client.control import ControlConnection
+    from protocols.ftp.client.data import Consumer, FilePart, Producer
+    from protocols.ftp.client.transfers import Transferred, Transfers
 
     Path = str | bytes
     T = typing.TypeVar("T")
 
-__all__ = ["DATA_TIMEOUT", "REPLY_TIMEOUT", "FTPClient", "connect_ftp"]
-
-# Seconds. Servers may look long for a file, or delay the answer to a wrong password; not longer than a minute.
-REPLY_TIMEOUT = 60.0
-# Seconds without a byte on a data connection. As long as TCP takes to get over a bad moment of the network.
-DATA_TIMEOUT = 60.0
+__all__ = ["FTPClient"]
 
 _DONE = range(200, 300)
 # What anonymous users give for a password: by custom an address, by now any.
@@ -66,85 +55,8 @@ _SIZE = re.compile("[0-9]{1,20}")
 _STORED_AS = re.compile("FILE: ?(.+)|unique file name:? ?(.+?)\\.?$", re.IGNORECASE)
 
 
-async def connect_ftp(
-    reactor: Reactor,
-    endpoint: TCPClientEndpoint,
-    *,
-    tls: TLSOptions | None = None,
-    implicit_tls: bool = False,
-    connect: Connect | None = None,
-    active: bool = False,
-    encoding: str = "utf-8",
-    reply_timeout: float = REPLY_TIMEOUT,
-    data_timeout: float = DATA_TIMEOUT,
-) -> FTPClient:
-    """Connect to a server and return the client, once it was greeted; log in next.
-
-    Args:
-        reactor: runs it all.
-        endpoint: where the server is. Its time-out holds for data connections as well.
-        tls: speak TLS with these options, made by `client_options`, before anything is said: by AUTH TLS (RFC
-            4217). A server that will not is an error, never a reason to go on in clear. implicit_tls: speak
-            TLS from the first byte on instead, as on port 990. connect: opens control and data connections
-            instead of the reactor, such as through a proxy. active: have the server open the data connections.
-            Not through a proxy. encoding: of paths and names. "latin-1" can express any bytes. reply_timeout:
-            seconds within which a reply must come, and a server in active mode connect. data_timeout: seconds
-            that a data connection may be quiet.
-
-    Fails with a ConnectError, a TLSError, CommandRefused, TimedOut.
-    """
-    if active and connect is not None:
-        raise LocalProtocolError("in active mode the server connects to us, which goes through no proxy")
-    if implicit_tls and tls is None:
-        raise LocalProtocolError("implicit TLS needs options for TLS")
-
-    def connect_directly(
-        factory: typing.Callable[[], typing.Any], host: str, port: int
-    ) -> Deferred[typing.Any]:
-        return reactor.connect(factory, host, port, timeout=endpoint.timeout)
-
-    dial = connect or connect_directly
-    control = ControlConnection(reactor, reply_timeout)
-    try:
-        if implicit_tls and tls is not None:
-            wrapped: TLSTransport = await dial(tls_factory(lambda: control, tls), endpoint.host, endpoint.port)
-            await wrapped.handshake.timeout(endpoint.timeout, reactor).add_errback(_aborting(wrapped))
-        else:
-            await dial(lambda: control, endpoint.host, endpoint.port)
-        greeting = await control.next_reply()
-        expect("connect", greeting, (220,))
-        own, peer = control.addresses()
-
-        def make_data() -> DataConnection:
-            return DataConnection(reactor, data_timeout)
-
-        mode: Mode
-        if active:
-            mode = ActiveMode(reactor, own.host, peer.host, make_data)
-        else:
-            # What a proxy's connection says of its peer is the proxy.
-            mode = PassiveMode(dial, endpoint.host if connect is not None else peer.host, make_data)
-        transfers = Transfers(control, reactor, mode, reply_timeout)
-        client = FTPClient(reactor, control, transfers, greeting, encoding)
-        control.end_turn()
-        if tls is not None:
-            await client.start_tls(tls)
-    except Exception:
-        control.abort()
-        raise
-    return client
-
-
-def _aborting(transport: TLSTransport) -> typing.Callable[[Exception], typing.NoReturn]:
-    def failed(error: Exception) -> typing.NoReturn:
-        transport.abort()
-        raise error
-
-    return failed
-
-
 class FTPClient:
-    """An open connection to a server. Made by `connect_ftp`.
+    """An open connection to a server. Made by `protocols.ftp.client.connect_ftp`.
 
     Any method may fail with CommandRefused (the server said no), with TimedOut, a TransportError or a
     RemoteProtocolError; only what else may happen is said with each.
@@ -371,7 +283,7 @@ class FTPClient:
 
     def walk(self, path: str = "") -> Walk:
         """Return what gives the folder `path`, and all those beneath it, one after the other."""
-        return Walk(self, path)
+        return Walk(self.list, path)
 
     # Transfers.
 

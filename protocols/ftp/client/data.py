@@ -59,6 +59,8 @@ class DataConnection(Protocol):
         self._moved = 0  # bytes, when the timer was started
         self._count = 0  # bytes consumed or produced
         self._ours = False  # whether a Deferred of our own side is being waited for
+        self._sending = False  # whether the transport reads a file of ours
+        self._over: Deferred[None] = Deferred()
         self._complete = False  # all was received, or all was handed to the transport
         self._ended = False
         self._error: Exception | None = None
@@ -96,8 +98,9 @@ class DataConnection(Protocol):
         # To hear of the peer's end. It has nothing to say.
         transport.resume_reading()
         if isinstance(source, FilePart):
+            self._sending = True
             sending = transport.send_file(source.file, source.offset, source.length)
-            sending.add_callbacks(lambda count: self._part_sent(count, source.length), self._fail)
+            sending.add_callbacks(lambda count: self._part_sent(count, source.length), self._part_not_sent)
         else:
             self._producer = source
             self._pacer = Pacer(transport, self._clock, self._produce)
@@ -107,6 +110,12 @@ class DataConnection(Protocol):
     def abort(self, error: Exception | None = None) -> None:
         """Drop the connection; a transfer under way fails with `error` or a ConnectionAborted. Idempotent."""
         self._fail(error or ConnectionAborted("the transfer was aborted"))
+
+    def over(self) -> Deferred[None]:
+        """Fire when the connection has ended, and neither consumer, producer nor file is in use any more. Only
+        for one that was open, and only once.
+        """
+        return self._over
 
     # What the transport calls.
 
@@ -218,7 +227,13 @@ class DataConnection(Protocol):
         self._open().write(piece)
         return True
 
+    def _part_not_sent(self, error: Exception) -> None:
+        self._sending = False
+        self._fail(error)
+        self._settle()
+
     def _part_sent(self, count: int, wanted: int) -> None:
+        self._sending = False
         if count < wanted:
             self._fail(FileError("the file became shorter while it was sent", "EIO"))
         else:
@@ -268,13 +283,16 @@ class DataConnection(Protocol):
 
     def _settle(self) -> None:
         """Fire when the connection has ended and our own side is not busy with it any more."""
-        done = self._done
-        if done is None or done.called or not self._ended or self._ours:
+        if not self._ended or self._ours or self._sending:
             return
-        if self._error is None:
-            done.callback(self._count)
-        else:
-            done.errback(self._error)
+        done = self._done
+        if done is not None and not done.called:
+            if self._error is None:
+                done.callback(self._count)
+            else:
+                done.errback(self._error)
+        if not self._over.called:
+            self._over.callback(None)
 
     def _open(self) -> Transport:
         if self._transport is None:

@@ -109,15 +109,15 @@ class Transfers:
                 raise CommandRefused(verb, reply)
             return Transferred(count, first, reply)
         finally:
-            if self._channel is not None:
-                self._channel.abort()
-                self._channel = None
             if final is not None:
                 final.cancel()
                 final.add_errback(_drop)
-            if started and control.owed and not control.closed:
-                control.send("ABOR")
-            control.end_turn()
+            try:
+                await self._close_channel()
+            finally:
+                if started and control.owed and not control.closed:
+                    control.send("ABOR")
+                control.end_turn()
 
     async def set_type(self, letter: str) -> None:
         """Have the server transfer in type "A" or "I" from now on. Only in one's turn of the connection."""
@@ -125,6 +125,12 @@ class Transfers:
             reply = await self._control.exchange("TYPE", letter.encode("ascii"))
             expect("TYPE", reply, (200,))
             self._type = letter
+
+    async def _close_channel(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.abort()
+            await channel.over()
 
     async def _move(self, verb: str, channel: Channel, final: Deferred[Reply], work: Work) -> int:
         """Have the data pass. If that fails, what the server says about it is the better error."""

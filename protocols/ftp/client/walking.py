@@ -9,8 +9,10 @@ from portable.errors import RemoteProtocolError
 from protocols.ftp.facts import is_plain_name
 
 if typing.TYPE_CHECKING:
-    from protocols.ftp.client.client import FTPClient
     from protocols.ftp.client.listing import RemoteFile
+
+    # Lists one folder; `FTPClient.list`.
+    ListFolder = typing.Callable[[str], typing.Coroutine[typing.Any, typing.Any, typing.Sequence[RemoteFile]]]
 
 __all__ = ["MAX_DEPTH", "MAX_WALK", "Folder", "Walk"]
 
@@ -52,9 +54,9 @@ class Walk:
         left_out: how many entries those were.
     """
 
-    def __init__(self, client: FTPClient, path: str) -> None:
+    def __init__(self, list_folder: ListFolder, path: str) -> None:
         self.left_out = 0
-        self._client = client
+        self._list_folder = list_folder
         self._path = path
         self._waiting: list[tuple[str, ...]] = [()]
         self._entries = 0
@@ -68,7 +70,7 @@ class Walk:
         if not self._waiting:
             return None
         path = self._waiting.pop()
-        found = await self._client.list(self.join(path))
+        found = await self._list_folder(self.join(path))
         self._entries += len(found)
         if self._entries > MAX_WALK:
             raise RemoteProtocolError(f"more than {MAX_WALK} entries beneath {self._path!r}")

@@ -129,7 +129,9 @@ def pyftpdlib_server(folder: Path, certs: Certificates | None = None) -> Iterato
 
 @contextlib.contextmanager
 def vsftpd_server(folder: Path, certs: Certificates | None = None) -> Iterator[ForeignServer]:
-    """Run vsftpd; with `certs` it demands TLS for everything, and the session of the control connection for data."""
+    """Run vsftpd; with `certs` it demands TLS for everything, and the session of the control connection for
+    data.
+    """
     program = shutil.which("vsftpd", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
         pytest.skip("vsftpd is not installed")

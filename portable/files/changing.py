@@ -90,6 +90,17 @@ class WritableFile:
         except OSError as exc:
             raise file_error(exc, self._name) from exc
 
+    def sync(self) -> None:
+        """Have what was written survive a power failure, when this returns.
+
+        Raises:
+            FileError: it has not arrived.
+        """
+        try:
+            os.fsync(self._fd)
+        except OSError as exc:
+            raise file_error(exc, self._name) from exc
+
     def close(self) -> None:
         """Close it. Idempotent.
 

@@ -6,6 +6,7 @@ system's choice. TLS 1.3 early data is never accepted, so nothing can be replaye
 
 from __future__ import annotations
 
+import copy
 import logging
 import ssl
 import time
@@ -18,6 +19,8 @@ from portable.tls.certificates import Identity, load_authorities, load_identity
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from portable.transport import Transport
 
 __all__ = ["NEAR_EXPIRY", "TLSOptions", "client_options", "context_options", "server_options"]
 
@@ -74,6 +77,7 @@ class TLSOptions:
         self.alpn = spec.alpn
         self._seen = self._signature()
         self._loaded = spec.load()
+        self._session: ssl.SSLSession | None = None
         self.warn_of_expiry()
 
     @property
@@ -95,10 +99,26 @@ class TLSOptions:
         """Return the names of all files that are read."""
         return self._spec.paths()
 
+    def resuming(self, transport: Transport) -> TLSOptions:
+        """Return options for one more connection, as a client, that resumes the session of `transport`, which
+        these options were used for. If there is no session to resume, or the server does not want to, the new
+        connection gets a full handshake.
+        """
+        options = copy.copy(self)
+        connection = transport.get_extra_info("ssl_object")
+        # A session belongs to its context, and that may have been loaded anew since.
+        if isinstance(connection, ssl.SSLObject) and connection.context is self.context:
+            options._session = connection.session  # noqa: SLF001 -- the copy is ours
+        return options
+
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """Return the TLS engine of one new connection."""
         return self.context.wrap_bio(
-            incoming, outgoing, server_side=self.server_side, server_hostname=self.server_name or None
+            incoming,
+            outgoing,
+            server_side=self.server_side,
+            server_hostname=self.server_name or None,
+            session=self._session,
         )
 
     def changed(self) -> bool:

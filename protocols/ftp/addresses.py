@@ -1,8 +1,8 @@
 """How the ends of a data connection are written: PORT and 227 (RFC 959 5.3.2), EPRT and 229 (RFC 2428).
 
-Everything here is what a peer says, never a reason to trust it. A server that connects to whatever PORT names
-can be made to attack others (RFC 2577 3), a client that connects to whatever 227 names likewise: whoever
-decodes an address compares it with the peer of the control connection, or takes nothing of it but the port.
+Everything here is what a peer says, and no reason to trust it. A server that connects to whatever PORT
+names can be made to attack others (RFC 2577 3), and so can a client that connects to whatever 227 names.
+Whoever decodes an address compares it with the peer of the control connection, or takes only the port of it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ __all__ = [
 MAX_FACTS = 64
 # 2**64 - 1 has 20 digits. Longer numbers are nonsense, and slow to convert.
 _SIZE = re.compile("[0-9]{1,20}")
-_MODE = re.compile("[0-7]{1,6}")
+# "0o644" is what pyftpdlib writes.
+_MODE = re.compile("(?:0o)?[0-7]{1,6}")
 # RFC 3659 7.2: SCHAR with the other printable characters that servers use; neither space nor ";".
 _FACT_NAME = re.compile(r"[A-Za-z0-9.!#$%&'+^_`|~-]{1,64}")
 _FACT_VALUE = re.compile("[!-:<-~]*")
@@ -60,9 +61,8 @@ class Entry:
 
     @property
     def type(self) -> str:
-        """What it is: "file", "dir", "cdir" (the listed folder itself), "pdir" (a folder above it), or the
-        like of "os.unix=slink:/target"; "" if the server does not say. In lower case, so a link's target is
-        better taken from `facts`.
+        """What it is, in lower case: "file", "dir", "cdir" (the listed folder itself), "pdir" (one above it),
+        or the like of "os.unix=slink:/target" (`facts` spells the target as sent); "" if it is not said.
         """
         return self.facts.get("type", "").lower()
 

@@ -130,8 +130,9 @@ def test_curl(serve: Serve, certificate: tuple[str, str], tls: bool) -> None:
     got.write_bytes(MUCH[:100_000])
     server.run("curl", *words, "-C", "-", "-o", str(got), server.url("new/a%20file"))
     assert got.read_bytes() == MUCH
-    assert "Permission" not in server.run("curl", *words, "-P", "-", "-o", str(got), server.url("new/a%20file"))
-    assert got.read_bytes() == MUCH
+    if not tls:  # curl 7.88 never shakes hands on an active connection
+        server.run("curl", *words, "-P", "-", "-o", str(got), server.url("new/a%20file"))
+        assert got.read_bytes() == MUCH
 
 
 def tree(folder: Path) -> dict[str, tuple[int, str]]:

@@ -92,6 +92,22 @@ SCENARIOS = {
         0.50,
         load.http_requests,
     ),
+    "ftp-small": Scenario(
+        "FTP: EPSV and RETR of 1,000 bytes",
+        "us CPU per file",
+        "ftp",
+        ("pyftpdlib", "portable"),
+        1.00,
+        load.ftp_small,
+    ),
+    "ftp-large": Scenario(
+        "FTP: RETR of 256 MB",
+        "us CPU per MB",
+        "ftp",
+        ("pyftpdlib", "portable"),
+        1.00,
+        load.ftp_large,
+    ),
 }
 
 

@@ -79,6 +79,56 @@ def idle_connections(port: int, count: int) -> list[socket.socket]:
     return socks
 
 
+class FTPClient:
+    """A client that is logged in."""
+
+    def __init__(self, port: int) -> None:
+        self._control = _connect(port)
+        self._replies = self._control.makefile("rb")
+        self._reply()
+        for command in ("USER user", "PASS password", "TYPE I"):
+            self._ask(command)
+
+    def _reply(self) -> bytes:
+        line = self._replies.readline()
+        if line[:1] not in b"123":
+            raise ConnectionError(repr(line))
+        return line
+
+    def _ask(self, command: str) -> bytes:
+        self._control.sendall(f"{command}\r\n".encode())
+        return self._reply()
+
+    def fetch(self, name: str, buffer: bytearray) -> int:
+        """Retrieve a file; return its length."""
+        with _connect(int(self._ask("EPSV").split(b"|")[3])) as data:
+            self._ask(f"RETR {name}")
+            length = 0
+            while count := data.recv_into(buffer):
+                length += count
+        self._reply()
+        return length
+
+
+def ftp_small(port: int, seconds: float) -> int:
+    """Fetch small files, each by EPSV and RETR; return how many."""
+    client, buffer, done = FTPClient(port), bytearray(65536), 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        client.fetch(f"small{done % 100}", buffer)
+        done += 1
+    return done
+
+
+def ftp_large(port: int, seconds: float) -> int:
+    """Fetch a large file again and again; return the megabytes."""
+    client, buffer, megabytes = FTPClient(port), bytearray(256 * 1024), 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or not megabytes:
+        megabytes += client.fetch("large", buffer) >> 20
+    return megabytes
+
+
 def http_requests(port: int, seconds: float, connections: int = 50) -> int:
     """Return how many GET requests wrk had answered."""
     url = f"http://127.0.0.1:{port}/"

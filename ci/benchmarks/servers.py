@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import tempfile
 import typing
 
 if typing.TYPE_CHECKING:
@@ -17,6 +18,7 @@ if typing.TYPE_CHECKING:
     from protocols.http.resource import Resource
 
 BODY = b"hello, world\n"
+LARGE = 256 * 1024 * 1024  # bytes
 
 
 def announce(port: int) -> None:
@@ -100,6 +102,48 @@ def portable_http() -> None:
     listener = reactor.listen(Site(Hello(), clock=reactor), "127.0.0.1", 0)
     announce(typing.cast("typing.Any", listener.address).port)
     reactor.run()
+
+
+def make_ftp_root(folder: str) -> None:
+    """Write what is fetched: small files, and a large one that takes no room."""
+    for number in range(100):
+        with open(f"{folder}/small{number}", "wb") as file:
+            file.write(bytes(1000))
+    with open(f"{folder}/large", "wb") as file:
+        file.truncate(LARGE)
+
+
+def portable_ftp(folder: str) -> None:
+    from backends.select import SelectReactor
+    from portable.attempts import LoginAttempts
+    from portable.deferred import succeed
+    from protocols.ftp.server import Account, FTPServer, Site
+    from protocols.servers.ftp.folder import RealFolder
+
+    reactor = SelectReactor()
+    account = Account(RealFolder(folder, reactor))
+    site = Site(reactor, lambda _name, _password: succeed(account), LoginAttempts(reactor))
+    listener = reactor.listen(lambda: FTPServer(site), "127.0.0.1", 0)
+    announce(typing.cast("typing.Any", listener.address).port)
+    reactor.run()
+
+
+# pyftpdlib
+
+
+def pyftpdlib_ftp(folder: str) -> None:
+    import logging
+
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.servers import FTPServer
+
+    logging.disable()
+    FTPHandler.authorizer = DummyAuthorizer()
+    FTPHandler.authorizer.add_user("user", "password", folder, perm="elradfmwMT")
+    server = FTPServer(("127.0.0.1", 0), FTPHandler)
+    announce(server.socket.getsockname()[1])
+    server.serve_forever()
 
 
 # asyncio
@@ -190,6 +234,10 @@ def main() -> None:
     gc.collect()
     if scenario == "http":
         {"portable": portable_http, "twisted": twisted_http}[peer]()
+    elif scenario == "ftp":
+        with tempfile.TemporaryDirectory() as folder:
+            make_ftp_root(folder)
+            {"portable": portable_ftp, "pyftpdlib": pyftpdlib_ftp}[peer](folder)
     elif peer == "portable":
         portable_streams(scenario)
     elif peer == "portable-nio":

@@ -55,12 +55,27 @@ def _url(stage: Stage, path: str, user: str = "tom:secret@") -> str:
 
 def _dialogue(stage: Stage) -> None:
     commands = (
-        "USER tom\r\nPASS secret\r\nFEAT\r\nSYST\r\nHELP\r\nPWD\r\nTYPE I\r\nSTAT\r\n"
-        "SIZE plain.txt\r\nMDTM plain.txt\r\nMLST folder/inside\r\nSTAT folder\r\nCWD folder\r\nCDUP\r\nCWD nowhere\r\n"
-        "MKD new\r\nRNFR new\r\nRNTO newer\r\nRMD newer\r\nRETR plain.txt\r\nPORT 10,0,0,1,4,5\r\nEPRT |1|127.0.0.1|25|\r\n"
-        "REST 5\r\nSITE HELP\r\nOPTS UTF8 ON\r\nNOOP\r\nXYZZY\r\nREIN\r\nLIST\r\nQUIT\r\n"
+        *("USER tom", "PASS secret", "FEAT", "SYST", "HELP", "PWD", "TYPE I", "STAT", "SIZE plain.txt"),
+        *(
+            "MDTM plain.txt",
+            "MLST folder/inside",
+            "STAT folder",
+            "CWD folder",
+            "CDUP",
+            "CWD nowhere",
+            "MKD new",
+        ),
+        *(
+            "RNFR new",
+            "RNTO newer",
+            "RMD newer",
+            "RETR plain.txt",
+            "PORT 10,0,0,1,4,5",
+            "EPRT |1|127.0.0.1|25|",
+        ),
+        *("REST 5", "SITE HELP", "OPTS UTF8 ON", "NOOP", "XYZZY", "REIN", "LIST", "QUIT"),
     )
-    answer = stage.ask("ftp", commands.encode())
+    answer = stage.ask("ftp", "".join(f"{command}\r\n" for command in commands).encode())
     stage.check(answer.endswith(b"221 Goodbye.\r\n"), f"got {answer[-80:]!r}")
 
 

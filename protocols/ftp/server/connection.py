@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:
     from portable.transport import Transport
     from protocols.ftp.server.commands import Command
     from protocols.ftp.server.site import Site
-    from protocols.ftp.server.verbs import Verb
+    from protocols.ftp.server.verbs import Verb, Work
 
 __all__ = ["FTPServer"]
 
@@ -194,7 +194,7 @@ class FTPServer(Protocol):
             if session.closed:
                 self._closing()
 
-    def _wait_for(self, doing: typing.Coroutine[typing.Any, typing.Any, None]) -> None:
+    def _wait_for(self, doing: Work) -> None:
         """Do nothing else until a command is done."""
         self._busy = True
         self._pacer.hold()

@@ -14,10 +14,12 @@ from protocols.ftp.server.session import Refusal
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from portable.deferred import Deferred
     from protocols.ftp.server.session import Session
 
     # Answers a command; what it returns is waited for. Raises Refusal or FileError.
-    Handler: typing.TypeAlias = "Callable[[Session, str], Coroutine[typing.Any, typing.Any, None] | None]"
+    Work: typing.TypeAlias = "Coroutine[typing.Any, typing.Any, None] | Deferred[None]"
+    Handler: typing.TypeAlias = "Callable[[Session, str], Work | None]"
 
 __all__ = ["VERBS", "Verb", "find_verb"]
 

@@ -40,6 +40,15 @@ def test_a_session_is_resumed(certs: Certificates, version: ssl.TLSVersion) -> N
     assert not reused(third.client.transport)
 
 
+def test_a_server_may_issue_no_tickets(certs: Certificates) -> None:
+    client = client_options("server.test", ca=certs.ca)
+    server = server_options(*certs.server, tickets=False)
+    first = Pair(client, server).shake()
+    first.server.transport.write(b"hello")
+    first.flush()
+    assert not reused(Pair(client.resuming(first.client.transport), server).shake().client.transport)
+
+
 def test_after_a_reload_the_handshake_is_a_full_one(certs: Certificates, tmp_path: Path) -> None:
     ca = str(tmp_path / "ca.pem")
     shutil.copy(certs.ca, ca)

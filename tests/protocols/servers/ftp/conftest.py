@@ -53,7 +53,7 @@ class Server:
         def run() -> None:
             try:
                 outcome.append(function(*args))
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: BLE001 -- raised again below
                 errors.append(exc)
 
         thread = threading.Thread(target=run, daemon=True)

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.protocols.servers.ftp.conftest import Server
@@ -28,14 +28,14 @@ FILES = 2000
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A server's certificate with its key, and its authority's."""
     folder = tmp_path_factory.mktemp("certificates")
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1", "localhost")
     issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    yield str(folder / "server.pem"), str(folder / "ca.pem")
+    return str(folder / "server.pem"), str(folder / "ca.pem")
 
 
 def there_and_back(client: ftplib.FTP) -> None:

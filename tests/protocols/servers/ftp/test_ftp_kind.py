@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import io
+import os
 import threading
 import typing
 
@@ -17,9 +18,8 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.backends_under_test import Backend
     from tests.protocols.servers.ftp.conftest import Server
-
-HASH = "tom:$scrypt$"
 
 
 def refused(root: Path, **options: typing.Any) -> str:
@@ -140,3 +140,24 @@ def test_reload_reads_passwords_again(serve: Callable[..., Server], tmp_path: Pa
     passwords.write_text("ann:second\n")
     server.service.reload()
     server.during(lambda: log_in(server, "ann", "second").close())
+
+
+MANY = 100_000
+
+
+def test_a_listing_of_a_hundred_thousand_files_keeps_the_loop_free(
+    serve: Callable[..., Server], backend: Backend
+) -> None:
+    """Each turn is short, and what waits is a piece. Once: what it costs is the same everywhere."""
+    count = MANY if backend.name == "select" else 2000
+    server = serve()
+    for number in range(count):
+        os.close(os.open(server.root / f"{number:06d}", os.O_CREAT, 0o644))
+
+    def session() -> int:
+        with log_in(server) as client:
+            return sum(1 for _ in client.mlsd(facts=["type", "size"]))
+
+    server.reactor.loop_lag()
+    assert server.during(session) == count
+    assert server.reactor.loop_lag() < 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from portable.errors import Cancelled, FrameworkError, ProtocolError, TimedOut, TransportError
+from portable.errors import Cancelled, FrameworkError, TimedOut, TransportError
 from protocols.ftp.client.replies import CommandRefused, Reply, expect
 
 if typing.TYPE_CHECKING:
@@ -137,9 +137,9 @@ class Transfers:
         try:
             connection = await channel.connected().timeout(self._connect_timeout, self._clock)
             if self.tls is not None:
-                connection.start_tls(self._resumed(self.tls))
+                await connection.start_tls(self._resumed(self.tls)).timeout(self._connect_timeout, self._clock)
             return await work(connection)
-        except (TransportError, TimedOut, ProtocolError) as exc:
+        except (TransportError, TimedOut) as exc:
             problem = exc
         channel.abort()
         self._control.time_reply()

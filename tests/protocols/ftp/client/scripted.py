@@ -102,7 +102,6 @@ class Running(typing.Generic[T]):
         self.deferred = ensure_deferred(coroutine)
         self.deferred.add_callbacks(self.results.append, self.errors.append)
 
-    @property
     def done(self) -> bool:
         return bool(self.results or self.errors)
 
@@ -127,17 +126,20 @@ class Script:
         opening: the outcome of `connect_ftp`.
     """
 
+    opening: Running[FTPClient]
+
     def __init__(self, greeting: str = "220 at your service", **options: typing.Any) -> None:
         self.reactor = FakeReactor()
-        self.opening: Running[FTPClient] = Running(
-            connect_ftp(
-                typing.cast("Reactor", self.reactor),
-                TCPClientEndpoint("ftp.test", 21),
-                **options,
-            )
-        )
+        self._options = options
+        if not options.pop("dial_later", False):
+            self.open()
         if greeting:
             self.say(greeting)
+
+    def open(self) -> None:
+        """Begin to connect."""
+        reactor = typing.cast("Reactor", self.reactor)
+        self.opening = Running(connect_ftp(reactor, TCPClientEndpoint("ftp.test", 21), **self._options))
 
     @property
     def client(self) -> FTPClient:
@@ -189,7 +191,7 @@ class Script:
         running = self.run(self.client.features())
         assert self.heard() == ["FEAT"]
         self.say("211-Features", *(f" {feature}" for feature in features), "211 End")
-        assert running.done
+        assert running.done()
 
     def passive(self, port: int = 2000) -> None:
         """Answer EPSV, after TYPE where that comes first."""

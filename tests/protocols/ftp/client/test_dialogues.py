@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from portable.deferred import Deferred
+from portable.deferred import Deferred, succeed
 from portable.errors import (
     Cancelled,
     ConnectionLost,
@@ -24,9 +24,14 @@ if typing.TYPE_CHECKING:
     from pathlib import Path
 
 
+def never() -> Deferred[bytes]:
+    """A producer that has nothing yet."""
+    return Deferred()
+
+
 def test_the_greeting_may_take_its_time() -> None:
     script = Script("120 ready in 5 minutes")
-    assert not script.opening.done
+    assert not script.opening.done()
     script.say("220 ready")
     assert script.client.greeting.text == "ready"
     assert script.reactor.dialled == [("ftp.test", 21)]
@@ -59,7 +64,7 @@ def test_login_in_all_its_ways() -> None:
     assert login.result.text == "Welcome\nhere"
     login = script.run(script.client.login())
     script.play("C: USER anonymous\nS: 230 no password needed\nC: FEAT\nS: 211 none")
-    assert login.done
+    assert login.done()
     login = script.run(script.client.login("joe", "wrong"))
     script.play("C: USER joe\nS: 331 password\nC: PASS wrong\nS: 530 no")
     assert isinstance(login.error, CommandRefused)
@@ -73,13 +78,13 @@ def test_utf_8_and_facts_are_asked_for() -> None:
     script.play("C: USER anonymous\nS: 331 any\nC: PASS guest@\nS: 230 in\nC: FEAT")
     script.say("211-Features", " UTF8", "211-mlst Type*;Size;X;Modify*;UNIX.mode;", "211 End")
     script.play("C: OPTS UTF8 ON\nS: 501 always on\nC: OPTS MLST type;size;modify;unix.mode;\nS: 200 fine")
-    assert login.done
+    assert login.done()
     assert script.run(script.client.features()).result["MLST"].startswith("Type*")
     script = Script(encoding="latin-1")
     login = script.run(script.client.login())
     script.play("C: USER anonymous\nS: 230 in\nC: FEAT")
     script.say("211-Features", " UTF8", " MLST type*;size*;", "211 End")
-    assert login.done
+    assert login.done()
     assert script.heard() == []
 
 
@@ -142,7 +147,7 @@ def test_answers_that_make_no_sense(method: str, argument: str | None, reply: st
     # Nothing is wrong with the connection.
     later = script.run(script.client.noop())
     script.say("200 ok")
-    assert later.done
+    assert later.done()
 
 
 def test_a_download() -> None:
@@ -154,7 +159,7 @@ def test_a_download() -> None:
     script.say("150 here it comes")
     script.data.receive(b"hello ")
     script.say("226 sent")
-    assert not running.done
+    assert not running.done()
     script.data.receive(b"world")
     script.data.receive_eof()
     assert running.result == b"hello world"
@@ -235,7 +240,7 @@ def test_an_upload_whose_producer_fails(late: bool) -> None:
     script.say("426 broken off", "226 aborted")
     assert script.heard() == ["NOOP"]
     script.say("200 ok")
-    assert later.done
+    assert later.done()
 
 
 def test_an_upload_from_a_file(tmp_path: Path) -> None:
@@ -418,34 +423,24 @@ def test_active_mode_where_the_server_cannot_connect(said: str) -> None:
 
 
 def test_through_a_proxy() -> None:
+    """The host of data connections is the one that was asked for: what the connection says is the proxy's."""
     dialled = []
 
     def connect(factory: typing.Callable[[], typing.Any], host: str, port: int) -> Deferred[typing.Any]:
         dialled.append((host, port))
-        return script.reactor.connect(factory, "proxy", port)
+        protocol = factory()
+        script.reactor.add(protocol, Address("192.0.2.99", 1080))
+        return succeed(protocol)
 
-    script = Script.__new__(Script)
-    Script.__init__(script, "", active=False)
-    script.control.lose()
-    script.opening.errors.clear()
-    opening = script.run(_open_through(script, connect))
-    script.reactor.transports[-1].receive(b"220 ok\r\n")
-    running = script.run(opening.result.read("x", 1))
-    control = script.reactor.transports[-1]
-    control.receive(b"200 ok\r\n229 (|||3000|)\r\n"[:8])
-    control.receive(b"229 (|||3000|)\r\n")
+    script = Script("", dial_later=True, connect=connect)
+    script.open()
+    script.say("220 ok")
+    running = script.run(script.client.read("x", 1))
+    script.passive(3000)
     assert dialled == [("ftp.test", 21), ("ftp.test", 3000)]
-    running.deferred.cancel()
-    script.reactor.advance(0)
-
-
-async def _open_through(script: Script, connect: typing.Any) -> typing.Any:
-    from portable.endpoints import TCPClientEndpoint
-    from protocols.ftp.client import connect_ftp
-
-    return await connect_ftp(
-        typing.cast("typing.Any", script.reactor), TCPClientEndpoint("ftp.test", 21), connect=connect
-    )
+    assert script.heard() == ["RETR x"]
+    script.say("550 no")
+    assert isinstance(running.error, CommandRefused)
 
 
 def test_options_that_make_no_sense() -> None:
@@ -465,7 +460,7 @@ def test_operations_wait_for_their_turn() -> None:
     script.say("200 ok")
     assert script.heard() == ["PWD"]
     script.say('257 "/"')
-    assert (first.done, second.result) == (True, "/")
+    assert (first.done(), second.result) == (True, "/")
     assert isinstance(third.error, Cancelled)
     assert script.heard() == []
 
@@ -498,7 +493,7 @@ def test_a_cancelled_download_is_aborted() -> None:
     script.say("426 broken off", "226 aborted")
     assert script.heard() == ["NOOP"]
     script.say("200 ok")
-    assert later.done
+    assert later.done()
 
 
 def test_abort_ends_the_transfer_and_waits_for_the_server() -> None:
@@ -510,10 +505,10 @@ def test_abort_ends_the_transfer_and_waits_for_the_server() -> None:
     aborting = script.run(script.client.abort())
     assert script.heard() == ["ABOR"]
     assert isinstance(running.error, Cancelled)
-    assert not aborting.done
+    assert not aborting.done()
     script.say("426 broken off", "226 aborted")
-    assert aborting.done
-    assert script.run(script.client.abort()).done
+    assert aborting.done()
+    assert script.run(script.client.abort()).done()
 
 
 def test_closing_drops_everything() -> None:
@@ -526,7 +521,7 @@ def test_closing_drops_everything() -> None:
     script.reactor.advance(0)
     assert script.data.aborted
     assert script.control.aborted
-    assert running.done
+    assert running.done()
     assert isinstance(waiting.error, ConnectionLost)
     assert script.client.closed
     assert isinstance(script.run(script.client.noop()).error, ConnectionLost)
@@ -553,7 +548,7 @@ def test_the_consumer_holds_the_server_off_and_is_waited_for(lost: bool) -> None
     if lost:
         script.data.lose()
         script.say("426 broken off")
-        assert not running.done
+        assert not running.done()
         writing[0].callback(None)
         assert isinstance(running.error, CommandRefused)
         return
@@ -587,7 +582,7 @@ def test_a_reply_that_does_not_come() -> None:
     script = Script()
     running, waiting = script.run(script.client.noop()), script.run(script.client.noop())
     script.reactor.advance(59)
-    assert not running.done
+    assert not running.done()
     script.reactor.advance(2)
     assert isinstance(running.error, TimedOut)
     assert isinstance(waiting.error, TimedOut)
@@ -611,7 +606,7 @@ def test_data_that_does_not_come() -> None:
     script.reactor.advance(45)
     script.data.receive(b"slow")
     script.reactor.advance(45)
-    assert not running.done
+    assert not running.done()
     script.reactor.advance(45)
     assert script.data.aborted
     script.say("426 broken off")
@@ -690,7 +685,7 @@ def test_walking() -> None:
     seen = []
     while True:
         running = script.run(walk.next_folder())
-        if running.done:
+        if running.done():
             break
         script.passive()
         (command,) = script.heard()

@@ -70,8 +70,9 @@ class DataConnection(Protocol):
     # What the client calls.
 
     def start_tls(self, options: TLSOptions) -> Deferred[None]:
-        """Speak TLS before anything else; fires when the handshake is done, or fails with a TransportError. Wait
-        for it: the end of an empty file would otherwise overtake it.
+        """Speak TLS before anything else; fires when the handshake is done, or fails with a TransportError.
+
+        It must be waited for: the end of an empty file would overtake it.
         """
         transport = self._open()
         if transport.is_closing():

@@ -8,11 +8,20 @@ import pytest
 
 from tests.portable.tls.certs import Certificates
 from tests.protocols.ftp.client.foreign_servers import ForeignServer, pyftpdlib_server, vsftpd_server
+from tests.protocols.ftp.client.scripted import Script
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUNNERS = {"pyftpdlib": pyftpdlib_server, "vsftpd": vsftpd_server}
+
+
+@pytest.fixture(autouse=True)
+def no_script_left() -> Iterator[None]:
+    """End every Script of the test."""
+    yield
+    while Script.made:
+        Script.made.pop().end()
 
 
 @pytest.fixture(scope="session")

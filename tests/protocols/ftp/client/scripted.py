@@ -127,10 +127,12 @@ class Script:
     """
 
     opening: Running[FTPClient]
+    made: typing.ClassVar[list[Script]] = []
 
     def __init__(self, greeting: str = "220 at your service", **options: typing.Any) -> None:
         self.reactor = FakeReactor()
         self._options = options
+        self.made.append(self)
         if not options.pop("dial_later", False):
             self.open()
         if greeting:
@@ -140,6 +142,12 @@ class Script:
         """Begin to connect."""
         reactor = typing.cast("Reactor", self.reactor)
         self.opening = Running(connect_ftp(reactor, TCPClientEndpoint("ftp.test", 21), **self._options))
+
+    def end(self) -> None:
+        """Break all connections: no operation may be left waiting."""
+        for transport in self.reactor.transports:
+            transport.lose()
+        self.reactor.advance(1000)
 
     @property
     def client(self) -> FTPClient:

@@ -75,6 +75,7 @@ ALLOWED_IMPORTS = {
     "sys": "platform, frames, standard streams' encodings",
     "textwrap": "pure computation",
     "time": "formats times, and is the default of clocks that are passed in; sleep() is refused",
+    "tomllib": "pure computation",
     "types": "names of types",
     "typing": "erased by the translation",
     "unicodedata": "a table",
@@ -86,6 +87,7 @@ ALLOWED_IMPORTS = {
 # Modules at the border to the outside world, what they may import more, and why. Keys are paths or folders.
 BOUNDARIES = {
     "portable/files": (("errno", "fcntl", "tempfile"), "it is how everybody else reaches the file system"),
+    "portable/systemusers.py": (("pwd",), "it is how servers ask who has an account on this machine"),
     "portable/tls": (("ssl", "errno"), "TLS over memory buffers: bytes in, bytes out, no sockets"),
 }
 MAY_CATCH_OS_ERRORS = ("portable/files",)

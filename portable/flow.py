@@ -17,13 +17,16 @@ if typing.TYPE_CHECKING:
     from portable.reactor import Call, Clock, Timer
     from portable.transport import Transport
 
-__all__ = ["BURST", "LINGER", "Pacer", "RelayEnd", "join"]
+__all__ = ["BURST", "LINGER", "QUIET", "Pacer", "RelayEnd", "join"]
 
 # Steps in one turn of the loop. A peer that takes everything at once, or that sent a thousand requests in one
 # packet, must not keep the others waiting.
 BURST = 256
 # Seconds in which a connection that is being closed must have sent something of what is left.
 LINGER = 30.0
+# Seconds without a byte after which a pair of connections that is to end counts as idle. Nobody but the two
+# peers knows whether an exchange is over; half a second between request and answer is common.
+QUIET = 1.0
 
 
 class Pacer:
@@ -190,6 +193,7 @@ class RelayEnd(Protocol):
         self.received = 0
         self._clock = clock
         self._linger: Timer | None = None
+        self._quiet: Timer | None = None
         self._partner: RelayEnd | None = None
         self._early: list[bytes] = []
         self._ended = False  # its peer has said that it will send no more
@@ -237,9 +241,33 @@ class RelayEnd(Protocol):
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
+        if self._quiet is not None:
+            self._quiet.cancel()
         partner, self._partner = self._partner, None
         if partner is not None:
             partner._finish()  # noqa: SLF001 -- the other half of this object
+
+    def close_when_quiet(self) -> None:
+        """Close the pair as soon as no byte has passed for QUIET seconds: what a relay does to drain.
+
+        An end that is not joined yet goes on until it is.
+        """
+        self._wait_for_quiet(-1)
+
+    def _wait_for_quiet(self, before: int) -> None:
+        """Close if nothing has happened since the sum was `before`; else look again later."""
+        transport = self.transport
+        if transport is None or self.lost or transport.is_closing():
+            return
+        partner = self._partner
+        now = before
+        if partner is not None:
+            now = self.received + partner.received
+            waiting = transport.get_write_buffer_size() + _transport(partner).get_write_buffer_size()
+            if now == before and not waiting:
+                transport.close()
+                return
+        self._quiet = self._clock.call_later(QUIET, self._wait_for_quiet, now)
 
     def _finish(self) -> None:
         """Send what is left, then close: the partner is gone."""

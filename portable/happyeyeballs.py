@@ -12,13 +12,19 @@ from portable.errors import ConnectError, ConnectTimedOut, TimedOut, connect_err
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock, Names, Timer
+    from portable.protocol import StreamProtocol
+    from portable.reactor import Clock, Names, Streams, Timer
 
     class NamesAndClock(Names, Clock, typing.Protocol):
-        """What is needed of a reactor."""
+        """What is needed of a reactor to connect to a name."""
+
+    class StreamsAndClock(Streams, Clock, typing.Protocol):
+        """What is needed of a reactor to connect to addresses."""
+
+    P = typing.TypeVar("P", bound=StreamProtocol)
 
 
-__all__ = ["ATTEMPT_DELAY", "connect_to_name", "interleave", "race"]
+__all__ = ["ATTEMPT_DELAY", "connect_to_addresses", "connect_to_name", "interleave", "race"]
 
 # Seconds between the starts of two attempts (RFC 8305 8, "Connection Attempt Delay").
 ATTEMPT_DELAY = 0.25
@@ -146,6 +152,38 @@ def connect_to_name(
         raise error
 
     connecting: Deferred[T] = reactor.resolve(host).add_callback(run)
+    return connecting.timeout(timeout, reactor).add_errback(explain)
+
+
+def connect_to_addresses(
+    reactor: StreamsAndClock,
+    factory: typing.Callable[[], P],
+    hosts: typing.Sequence[str],
+    port: int,
+    *,
+    timeout: float = 30.0,
+) -> Deferred[P]:
+    """Open a connection as `Streams.connect` does, to whichever of literal addresses answers first.
+
+    For whoever must look at the addresses of a name before connecting. A name that is asked for twice may have
+    others the second time, because somebody wants it so ("DNS rebinding").
+
+    Args:
+        hosts: at least one.
+        timeout: seconds for all of them together.
+    """
+
+    def attempt(host: str) -> Deferred[P]:
+        return reactor.connect(factory, host, port, timeout=timeout)
+
+    def explain(error: Exception) -> typing.NoReturn:
+        if isinstance(error, TimedOut):
+            shown = ", ".join(hosts)
+            message = f"cannot connect to port {port} of {shown}: no answer in {timeout:g} seconds"
+            raise ConnectTimedOut(message) from error
+        raise error
+
+    connecting = race(reactor, [_bind(attempt, host) for host in interleave(hosts)])
     return connecting.timeout(timeout, reactor).add_errback(explain)
 
 

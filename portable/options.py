@@ -17,6 +17,7 @@ Types, what a person writes, and the value that a service gets:
     client-endpoint  where to connect: "tcp:host:port"                str, checked
     network          "10.0.0.0/8", "::1", or one of the choices       str, normalised
     interface        an IP address, "localhost", "" for every one     str
+    account          "NAME:PASSWORD" or "NAME:HASH"                   str, "NAME:HASH"
 
 Files named in an endpoint are made absolute as a path is.
 
@@ -33,6 +34,7 @@ from dataclasses import dataclass, replace
 
 from portable import endpoints
 from portable.errors import ConfigurationError
+from portable.passwords import normal_account, split_account
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +57,7 @@ TYPES = (
     "client-endpoint",
     "network",
     "interface",
+    "account",
 )
 # Characters. Long enough for any path; a .tap is no place for documents.
 MAX_TEXT = 4096
@@ -68,7 +71,7 @@ _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # Beyond what any counter holds, and what every number type still takes.
 _HUGE = 1 << 63
-_TEXT_TYPES = ("str", "choice", "path", "endpoint", "client-endpoint", "network", "interface")
+_TEXT_TYPES = ("str", "choice", "path", "endpoint", "client-endpoint", "network", "interface", "account")
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class Option:
             raise ValueError(f"option {self.name!r}: a bool is True or False, once")
         if self.repeatable and not isinstance(self.default, tuple):
             raise ValueError(f"option {self.name!r}: the default of a repeatable option is a tuple")
+        if self.type == "account" and not self.secret:
+            raise ValueError(f"option {self.name!r}: an account is secret")
         if self.must_exist and self.type != "path":
             raise ValueError(f"option {self.name!r}: only a path can be asked to exist")
 
@@ -155,6 +160,8 @@ class Option:
             value = _absolute(text)
         elif self.type in {"endpoint", "client-endpoint"}:
             value = _absolute_endpoint(text, self.type, where)
+        elif self.type == "account":
+            value = _account(text, where)
         return self._check_one(value, where)
 
     def check(self, value: typing.Any, where: str) -> typing.Any:
@@ -213,6 +220,8 @@ class Option:
             return value if value in self.choices else _check_network(value, where)
         if self.type == "interface":
             _check_interface(value, where)
+        if self.type == "account":
+            _check_account(value, where)
         if self.type in {"endpoint", "client-endpoint"}:
             _parse_endpoint(value, self.type, where)
         return value
@@ -358,6 +367,23 @@ def _check_interface(text: str, where: str) -> None:
         ipaddress.ip_address(text)
     except ValueError as error:
         raise ConfigurationError(f"{text!r} is neither an IP address nor localhost", where) from error
+
+
+def _account(text: str, where: str) -> str:
+    try:
+        return normal_account(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), where) from error
+
+
+def _check_account(value: str, where: str) -> None:
+    try:
+        _, hashed = split_account(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), where) from error
+    if not hashed.startswith("$scrypt$"):
+        # Someone typed it into the file, which may be read by more people than they think.
+        raise ConfigurationError("the password is in clear; mktap --hash-password makes a hash of it", where)
 
 
 def _absolute(text: str) -> str:

@@ -6,7 +6,7 @@ Order of calls:
 
 `pipe_connection_lost(fd)` comes once for each pipe, `process_exited` once; they may come in any order, because
 a child may close its output long before it ends, or leave it to a grandchild. `connection_lost` comes when all
-of them have come.
+of them have come. `pause_writing` and `resume_writing` come in pairs, before the end of the pipe 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ if typing.TYPE_CHECKING:
     from portable.errors import TransportError
     from portable.transport import Transport
 
-__all__ = ["Process", "ProcessProtocol"]
+__all__ = ["SIGKILL", "SIGTERM", "Process", "ProcessProtocol"]
+
+# POSIX gives these two the same numbers everywhere.
+SIGKILL = 9
+SIGTERM = 15
 
 
 class ProcessProtocol:
@@ -31,6 +35,12 @@ class ProcessProtocol:
 
     def pipe_connection_lost(self, fd: int, exc: TransportError | None) -> None:
         """Called once for each of 0, 1 and 2 when that pipe is closed, by either side."""
+
+    def pause_writing(self) -> None:
+        """Called when the write buffer of the child's standard input is above its high-water mark."""
+
+    def resume_writing(self) -> None:
+        """Called when that buffer has sunk to the low-water mark, or below."""
 
     def process_exited(self, returncode: int) -> None:
         """Called once when the child has ended: its exit status, or minus the number of the signal."""

@@ -143,7 +143,8 @@ class Streams(typing.Protocol):
         """Accept TCP connections, each with a protocol of its own from `factory`.
 
         Out of file descriptors or memory, accepting stops for a second and then goes on; the loop stays alive
-        and says so in the log, once for each such time.
+        and says so in the log, once for each such time. A byte that a peer sends as urgent data comes in its
+        place in the stream, as RFC 6093 4 has it: some FTP and Telnet clients send their commands so.
 
         Args:
             host: a literal IP address, "localhost" (127.0.0.1), or "" for every address of this machine, IPv4

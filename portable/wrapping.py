@@ -1,4 +1,4 @@
-"""Transports that stand before another transport and change a little of what it does."""
+"""A transport that stands before another one, for those that change a little of what it does."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from portable.tls import upgrade
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.protocol import StreamProtocol
-    from portable.proxyheader import ProxyHeader
     from portable.tls import TLSOptions, TLSTransport
     from portable.transport import Buffer, Transport
 
-__all__ = ["ProxiedTransport", "WrappedTransport"]
+__all__ = ["WrappedTransport"]
 
 
 class WrappedTransport:
@@ -95,23 +94,3 @@ class WrappedTransport:
     def send_file(self, file: typing.BinaryIO, offset: int, count: int) -> Deferred[int]:
         """See `Transport.send_file`."""
         return self.below.send_file(file, offset, count)
-
-
-class ProxiedTransport(WrappedTransport):
-    """A connection that a proxy relays, seen as if its client were directly connected."""
-
-    __slots__ = ("_header",)
-
-    def __init__(self, below: Transport, header: ProxyHeader) -> None:
-        super().__init__(below)
-        self._header = header
-
-    def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
-        """See `Transport.get_extra_info`: the addresses are those that the proxy told, if it told any."""
-        if name == "peername" and self._header.source is not None:
-            return self._header.source
-        if name == "sockname" and self._header.destination is not None:
-            return self._header.destination
-        if name == "proxied":
-            return self._header.source is not None
-        return self.below.get_extra_info(name, default)

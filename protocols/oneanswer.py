@@ -1,7 +1,7 @@
-"""What daytime, time and quote of the day have in common: connect, get one answer, and that was it.
+"""What daytime, time, quote of the day and finger have in common: connect, get one answer, and that was it.
 
-The server sends its answer without being asked and closes; what the client sends is thrown away (RFC 865, 867
-and 868, "TCP Based ... Service").
+Of the first three, the server sends its answer without being asked and closes; what the client sends is thrown
+away (RFC 865, 867 and 868, "TCP Based ... Service").
 """
 
 from __future__ import annotations
@@ -61,23 +61,27 @@ class FetchOne(Protocol):
 
     Args:
         limit: bytes an answer may have.
+        request: sent first.
 
     Attributes:
         answer: fires with the answer. Fails with RemoteProtocolError if it is longer than `limit`, and with
             the TransportError of a connection that broke. Cancelling aborts the connection.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, request: bytes = b"") -> None:
         self.answer: Deferred[bytes] = Deferred(self._cancelled)
         self._limit = limit
+        self._request = request
         self._chunks: list[bytes] = []
         self._size = 0
         self._done = False
         self._transport: Transport | None = None
 
     def connection_made(self, transport: Transport) -> None:
-        """See `Protocol.connection_made`."""
+        """Send the request."""
         self._transport = transport
+        if self._request:
+            transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         """Keep `data`, within the limit."""
@@ -107,19 +111,22 @@ class FetchOne(Protocol):
             self._transport.abort()
 
 
-def fetch(reactor: Network, host: str, port: int, limit: int, seconds: float) -> Deferred[bytes]:
+def fetch(
+    reactor: Network, host: str, port: int, limit: int, seconds: float, request: bytes = b""
+) -> Deferred[bytes]:
     """Connect, and return what the server sends until it closes.
 
     Args:
         limit: bytes that the answer may have.
         seconds: for everything; after that the Deferred fails with TimedOut or ConnectTimedOut.
+        request: sent first.
 
     Returns:
         The answer. Fails as `Streams.connect` and `FetchOne.answer`.
     """
 
     def make() -> FetchOne:
-        return FetchOne(limit)
+        return FetchOne(limit, request)
 
     def connected(client: FetchOne) -> Deferred[bytes]:
         return client.answer

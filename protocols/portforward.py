@@ -11,17 +11,13 @@ from portable.flow import RelayEnd, join
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.errors import TransportError
-    from portable.reactor import Clock, Timer
+    from portable.reactor import Clock
     from portable.transport import Transport
 
     # Opens a connection to the server behind; what an endpoint's `connect` does.
     Connect = typing.Callable[[typing.Callable[[], RelayEnd]], Deferred[RelayEnd]]
 
-__all__ = ["DRAIN_QUIET", "ForwardedConnection"]
-
-# Seconds without a byte after which a draining pair counts as idle. Nobody but the two peers knows whether an
-# exchange is over; half a second between request and answer is common.
-DRAIN_QUIET = 1.0
+__all__ = ["ForwardedConnection"]
 
 _log = logging.getLogger("portable.portforward")
 
@@ -41,7 +37,6 @@ class ForwardedConnection(RelayEnd):
         super().__init__(clock)
         self._connect = connect
         self._connecting: Deferred[RelayEnd] | None = None
-        self._quiet: Timer | None = None
 
     def connection_made(self, transport: Transport) -> None:
         """Connect to the server behind."""
@@ -53,14 +48,12 @@ class ForwardedConnection(RelayEnd):
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
         super().connection_lost(exc)
-        if self._quiet is not None:
-            self._quiet.cancel()
         if self._connecting is not None:
             self._connecting.cancel()
 
     def drain(self) -> None:
-        """Close as soon as no byte has passed for DRAIN_QUIET seconds. See `SupportsDrain.drain`."""
-        self._wait_for_quiet(-1)
+        """Close as soon as no byte has passed for QUIET seconds. See `SupportsDrain.drain`."""
+        self.close_when_quiet()
 
     def _make_end(self) -> RelayEnd:
         return RelayEnd(self._clock)
@@ -77,18 +70,3 @@ class ForwardedConnection(RelayEnd):
             return
         _log.warning("cannot forward %s: %s", self.transport.get_extra_info("peername"), error)
         self.transport.abort()
-
-    def _wait_for_quiet(self, before: int) -> None:
-        """Close if nothing has happened since the sum was `before`; else look again later."""
-        if self.transport is None or self.lost:
-            return
-        now = self.received
-        waiting = self.transport.get_write_buffer_size()
-        partner = self.partner
-        if partner is not None and partner.transport is not None:
-            now += partner.received
-            waiting += partner.transport.get_write_buffer_size()
-        if now == before and not waiting and self._connecting is None:
-            self.transport.close()
-        else:
-            self._quiet = self._clock.call_later(DRAIN_QUIET, self._wait_for_quiet, now)

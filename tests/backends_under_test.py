@@ -6,8 +6,11 @@ Another project names its own on the command line: `pytest tests/conformance --b
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 __all__ = ["BACKENDS", "CONFORMANCE_BACKENDS", "Backend", "parse_backend"]
 
@@ -38,6 +41,14 @@ class Backend:
         """Return why it cannot run here; "" if it can."""
         ask = getattr(self._maker(), "missing", None)
         return str(ask()) if callable(ask) else ""
+
+    def require(self) -> None:
+        """Skip the test if it cannot run here; in CI that is a failure."""
+        missing = self.missing()
+        if missing and os.environ.get("CI"):
+            pytest.fail(f"{self.name} cannot run here: {missing}")
+        if missing:
+            pytest.skip(f"{self.name} cannot run here: {missing}")
 
     def _maker(self) -> Any:
         module, _, name = self.target.partition(":")

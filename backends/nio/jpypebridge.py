@@ -10,6 +10,7 @@ import functools
 import typing
 
 import jpype  # type: ignore[import-untyped] # it has no types
+import jpype.config  # type: ignore[import-untyped] # at its end it wants this, when the root may have changed
 
 from backends.nio.bridge import PumpError
 from jvm import launch

@@ -75,8 +75,11 @@ def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-        info = socket.getaddrinfo(host, port, family, kind, 0, LITERAL)
-        sock.bind(info[0][4])
+        if family == socket.AF_INET:
+            sock.bind((host, port))
+        else:
+            # Finds out what a scope means.
+            sock.bind(socket.getaddrinfo(host, port, family, kind, 0, LITERAL)[0][4])
     except OSError as exc:
         sock.close()
         raise listen_failure(exc, str(Address(host, port))) from exc
@@ -91,8 +94,9 @@ def bind_stream(host: str, port: int, *, backlog: int, reuse_port: bool) -> sock
     """
     sock = bind_inet(host, port, socket.SOCK_STREAM, reuse_port=reuse_port)
     try:
-        # Accepted sockets inherit it, which saves a system call for each of them.
+        # Accepted sockets inherit both, which saves system calls for each of them.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.listen(backlog)
     except OSError as exc:
         sock.close()

@@ -72,6 +72,12 @@ class _Pipe(Protocol):
     def data_received(self, data: bytes) -> None:
         self._child.protocol.pipe_data_received(self._number, data)
 
+    def pause_writing(self) -> None:
+        self._child.protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._child.protocol.resume_writing()
+
     def connection_lost(self, exc: TransportError | None) -> None:
         self._child.pipe_ended(self._number, exc)
 

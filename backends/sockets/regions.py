@@ -32,11 +32,12 @@ class FileRegion:
 
     Attributes:
         left: bytes still to send.
+        begun: for the stream: whether it has begun to send.
         done: nothing more will be sent: all was, or the file ended or failed before.
         sent: the Deferred that `Transport.send_file` gives.
     """
 
-    __slots__ = ("_count", "_error", "_fd", "_file", "_offset", "done", "left", "sent")
+    __slots__ = ("_count", "_error", "_fd", "_file", "_offset", "begun", "done", "left", "sent")
 
     def __init__(self, file: typing.BinaryIO, offset: int, count: int) -> None:
         self._file = file
@@ -48,6 +49,7 @@ class FileRegion:
         self._count = count
         self._error: FrameworkError | None = None
         self.left = count
+        self.begun = False
         self.done = count == 0
         self.sent: Deferred[int] = Deferred()
 

@@ -7,7 +7,7 @@ import hashlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from ci.acceptance.model import Conversation, Transcript
+    from ci.acceptance.record import Conversation, Transcript
 
 __all__ = ["difference", "render"]
 

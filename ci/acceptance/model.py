@@ -1,4 +1,4 @@
-"""What is declared of a server, and what is recorded of it."""
+"""What is declared of a server and of those who talk to it."""
 
 from __future__ import annotations
 
@@ -10,53 +10,13 @@ if typing.TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable
 
+    from ci.acceptance.record import View
     from ci.acceptance.stage import Stage
 
-__all__ = ["Client", "Conversation", "Failed", "Port", "Server", "Transcript", "View", "Workshop"]
+__all__ = ["Client", "Port", "Server", "Workshop"]
 
 # Seconds of POSIX: long ago, so that Last-Modified is never now.
 MODIFIED = 1_700_000_000
-
-
-class Failed(Exception):
-    """A client did not get what it should, or a command did not do what it should."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Conversation:
-    """One connection, or all the datagrams between one client address and the server.
-
-    Attributes:
-        port: the name of the `Port`.
-        protocol: "tcp" or "udp".
-        sent: what the client sent: of TCP one piece, however it was cut; of UDP a piece for each datagram.
-        received: what the server sent, likewise.
-        end: how the server ended its stream: "eof", "reset", "refused" (there was no server),
-            "open" (it did not), or "cut" (the client was gone before); "" for UDP.
-    """
-
-    port: str
-    protocol: str
-    sent: tuple[bytes, ...]
-    received: tuple[bytes, ...]
-    end: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Transcript:
-    """Everything about one client and one server.
-
-    Attributes:
-        conversations: in the order in which they began.
-        seen: what the client told: its output, its exit status.
-    """
-
-    conversations: tuple[Conversation, ...]
-    seen: bytes
-
-
-# Takes out of a transcript what may differ between two runs of the same server.
-View: typing.TypeAlias = "Callable[[Transcript], Transcript]"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from ci.acceptance.model import Conversation
+from ci.acceptance.record import Conversation
 
 __all__ = ["DatagramRelay", "StreamRelay"]
 

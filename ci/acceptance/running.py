@@ -17,7 +17,8 @@ import typing
 
 from ci.acceptance import scenarios
 from ci.acceptance.compare import difference, render
-from ci.acceptance.model import Client, Failed, Server, Transcript, Workshop
+from ci.acceptance.model import Client, Server, Workshop
+from ci.acceptance.record import Failed, Transcript
 from ci.acceptance.relay import DatagramRelay, StreamRelay
 from ci.acceptance.runtimes import command, environment
 from ci.acceptance.stage import Stage
@@ -26,7 +27,7 @@ from ci.acceptance.views import apply, log_lines
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ci.acceptance.model import View
+    from ci.acceptance.record import View
     from ci.acceptance.runtimes import Runtime
 
 __all__ = ["Result", "Session", "all_servers", "kinds_without_scenario"]

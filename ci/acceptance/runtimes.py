@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -13,11 +12,13 @@ import sys
 import typing
 
 from ci.acceptance.views import mask
+from jvm.classpath import class_path
+from jvm.launch import JVMMissing
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ci.acceptance.model import View
+    from ci.acceptance.record import View
 
 __all__ = ["RUNTIMES", "Runtime", "command", "environment"]
 
@@ -89,27 +90,18 @@ def _twistd(reactor: str) -> Callable[[pathlib.Path, bool], list[str]]:
     return start
 
 
-@functools.cache
-def _class_path() -> tuple[str, str]:
-    """Return the class path of a Java program with our servers, and why there is none; one of them is ""."""
-    jar = ROOT / "jvm" / "portable-jvm.jar"
-    spec = importlib.util.find_spec("jep")
-    if shutil.which("java") is None:
-        return "", "no java on PATH"
-    if not jar.exists():
-        return "", f"{jar} does not exist: run python -m jvm.build"
-    if spec is None or not spec.submodule_search_locations:
-        return "", "the Python package jep is not installed: JAVA_HOME=... pip install 'portable-net[jvm-host]'"
-    (jep,) = pathlib.Path(spec.submodule_search_locations[0]).glob("jep-*.jar")
-    return f"{jar}:{jep}", ""
-
-
 def _no_host() -> str:
-    return _class_path()[1]
+    if shutil.which("java") is None:
+        return "no java on PATH"
+    try:
+        class_path()
+    except JVMMissing as error:
+        return str(error)
+    return ""
 
 
 def _host(tap: pathlib.Path, _background: bool) -> list[str]:
-    program = ["java", "-cp", _class_path()[0], "portable.jvm.Main", "--python", sys.executable]
+    program = ["java", "-cp", class_path(), "portable.jvm.Main", "--python", sys.executable]
     return [*program, "--modules", str(ROOT), "-f", str(tap), "-l", "twistd.log"]
 
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 import typing
 
-from ci.acceptance.model import Failed
+from ci.acceptance.record import Failed
 from ci.acceptance.runtimes import environment
 
 if typing.TYPE_CHECKING:

@@ -7,12 +7,12 @@ import re
 import struct
 import typing
 
-from ci.acceptance.model import Conversation, Transcript
+from ci.acceptance.record import Conversation, Transcript
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ci.acceptance.model import View
+    from ci.acceptance.record import View
 
 __all__ = [
     "any_time_received",

@@ -8,6 +8,7 @@ import sys
 import typing
 
 from portable.commands import privileges
+from portable.commands.asking import with_password
 from portable.commands.usage import (
     DONE,
     FAILED,
@@ -20,6 +21,7 @@ from portable.commands.usage import (
 from portable.errors import ConfigurationError
 from portable.kinds import find_kind, find_kinds
 from portable.options import format_duration, format_size
+from portable.passwords import normal_account
 from portable.tap import MAX_SIZE, Tap, format_tap, load_tap, make_entry, save_tap
 
 if typing.TYPE_CHECKING:
@@ -32,10 +34,10 @@ __all__ = ["main"]
 
 USAGE = (
     "mktap [--append FILE.tap] [--output FILE.tap] [--uid U] [--gid G] KIND [options]\n       mktap --list\n"
-    "       mktap KIND --help"
+    "       mktap KIND --help\n       mktap --hash-password NAME[:PASSWORD]"
 )
 # General options that take a value, so that the word after them is not the kind.
-_WITH_VALUE = ("-a", "--append", "-o", "--output", "-u", "--uid", "-g", "--gid")
+_WITH_VALUE = ("-a", "--append", "-o", "--output", "-u", "--uid", "-g", "--gid", "--hash-password")
 
 _METAVARS = {
     "int": "N",
@@ -48,6 +50,7 @@ _METAVARS = {
     "client-endpoint": "ENDPOINT",
     "network": "NETWORK",
     "interface": "IP",
+    "account": "NAME[:PASSWORD]",
 }
 
 
@@ -66,6 +69,8 @@ def _run(argv: Sequence[str]) -> int:
     chosen = general.parse_args(head)
     if chosen.list:
         return _list()
+    if chosen.hash_password is not None:
+        return _hash_password(chosen.hash_password)
     if kind_name is None:
         raise UsageError("which kind of server? See mktap --list, and mktap --help")
     return _make(chosen, kind_name, tail)
@@ -105,6 +110,11 @@ def _general_parser() -> Parser:
     )
     parser.add_argument("-g", "--gid", metavar="G", help="group likewise (default: the main group of --uid)")
     parser.add_argument("--list", action="store_true", help="list the kinds of servers")
+    parser.add_argument(
+        "--hash-password",
+        metavar="NAME[:PASSWORD]",
+        help="print a line for a file of accounts; asks for the password if it is not given",
+    )
     _add_common(parser)
     return parser
 
@@ -122,6 +132,14 @@ def _list() -> int:
     for reason in found.broken.values():
         print(f"mktap: {reason}", file=sys.stderr)
     return FAILED if found.broken else DONE
+
+
+def _hash_password(text: str) -> int:
+    try:
+        print(normal_account(with_password(text)))
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from error
+    return DONE
 
 
 def _make(chosen: Namespace, kind_name: str, tail: list[str]) -> int:
@@ -172,12 +190,16 @@ def _parse_options(kind: Kind, words: list[str]) -> dict[str, typing.Any]:
             if option.type == "bool":
                 given[option.name] = text
             elif option.repeatable:
-                given[option.name] = [option.parse(one) for one in text]
+                given[option.name] = [_parse_one(option, one) for one in text]
             else:
-                given[option.name] = option.parse(text)
+                given[option.name] = _parse_one(option, text)
         except ConfigurationError as error:
             raise UsageError(str(error)) from error
     return given
+
+
+def _parse_one(option: Option, text: str) -> typing.Any:
+    return option.parse(with_password(text) if option.type == "account" else text)
 
 
 def kind_parser(kind: Kind) -> Parser:

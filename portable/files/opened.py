@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -32,7 +33,8 @@ class FileStatus:
     inode: int
     device: int
     is_dir: bool
-    mode: int = 0  # permission bits
+    owner: int = -1  # user id; -1 where it is not known
+    mode: int = 0  # permissions, as of chmod
 
 
 class FolderEntry(typing.NamedTuple):
@@ -56,6 +58,7 @@ def status_of(result: os.stat_result) -> FileStatus:
         result.st_ino,
         result.st_dev,
         stat.S_ISDIR(result.st_mode),
+        result.st_uid,
         stat.S_IMODE(result.st_mode),
     )
 
@@ -116,6 +119,26 @@ class OpenFile:
         except OSError as exc:
             raise file_error(exc, self.path) from exc
         return b"".join(parts)
+
+    def read_cached(self) -> bytes | None:
+        """Return the whole content if the system has it in memory, without waiting for a disk; None if it has
+        not, or cannot tell. For the loop.
+
+        Raises:
+            FileError: as `read`.
+        """
+        if self.file is None:
+            raise refusal(self.path, "EISDIR")
+        buffer = bytearray(self.status.size)
+        try:
+            count = os.preadv(self.file.fileno(), [buffer], 0, os.RWF_NOWAIT)
+        except (AttributeError, BlockingIOError):
+            return None
+        except OSError as exc:
+            if exc.errno in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+                return None
+            raise file_error(exc, self.path) from exc
+        return bytes(buffer) if count == len(buffer) else None
 
     def list_directory(self, limit: int) -> tuple[list[FolderEntry], bool]:
         """Return the names in this folder, sorted by code point, and whether there were more than `limit`.

@@ -61,6 +61,17 @@ class Reader:
             raise ValueError(f"max_bytes must not be negative: {max_bytes}")
         return self._take(min(max_bytes, len(self)))
 
+    def peek(self, count: int) -> bytes:
+        """Return at most `count` of the unread bytes, and leave them unread.
+
+        For messages so short that looking at them again with every piece that comes costs nothing.
+
+        Raises:
+            RemoteProtocolError: an earlier error, again.
+        """
+        self._check()
+        return bytes(self._data[self._pos : self._pos + count])
+
     def read_exactly(self, count: int) -> bytes | None:
         """Return the next `count` bytes, or None until so many have come.
 

@@ -73,7 +73,9 @@ def open_connections(shell: Shell) -> int:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("many_descriptors")
-def test_ten_thousand_idle_connections_cost_nothing(shell: Shell) -> None:
+@pytest.mark.parametrize("reactor_name", ["select", "nio"])
+def test_ten_thousand_idle_connections_cost_nothing(shell: Shell, reactor_name: str) -> None:
+    shell.reactor = reactor_name
     shell.static(index_html=b"<h1>hello</h1>")
     port = shell.serve(twistd=("--metrics", "tcp:0"))
     pid = shell.pid()

@@ -12,7 +12,7 @@ import typing
 
 import pytest
 
-from tests.acceptance.shell import wait_until
+from tests.acceptance.shell import free_ports, wait_until
 from tests.acceptance.test_browser import browse
 from tests.commands.processes import ROOT
 
@@ -32,7 +32,7 @@ def bare(shell: Shell) -> Shell:
     subprocess.run(made, check=True, capture_output=True, timeout=40)
     temporary = shell.path / "temporary"
     temporary.mkdir()
-    shell.environ.update(PORTABLE_VENV=str(environment), PORT="0", TMPDIR=str(temporary))
+    shell.environ.update(PORTABLE_VENV=str(environment), PORT=str(free_ports(0)), TMPDIR=str(temporary))
     return shell
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from ci.acceptance import __main__ as program
 from ci.acceptance.compare import difference, render
-from ci.acceptance.model import Client, Conversation, Port, Server, Transcript
+from ci.acceptance.model import Client, Port, Server
+from ci.acceptance.record import Conversation, Transcript
 from ci.acceptance.relay import DatagramRelay, StreamRelay
 from ci.acceptance.report import matrix
 from ci.acceptance.running import Result, Session, all_servers, kinds_without_scenario
@@ -36,7 +37,8 @@ if typing.TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator
 
-    from ci.acceptance.model import View, Workshop
+    from ci.acceptance.model import Workshop
+    from ci.acceptance.record import View
     from ci.acceptance.stage import Stage
 
 DATED = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 01:02:03 GMT\r\nLast-Modified: %s\r\n\r\nDate: today"
@@ -167,7 +169,8 @@ def test_the_relay_records_both_directions_and_half_close(target: socket.socket)
 
 def test_the_relay_tells_a_reset_a_refusal_and_an_open_connection_apart(target: socket.socket) -> None:
     relay = StreamRelay("any")
-    with socket.create_connection(("127.0.0.1", relay.port), 10) as client, pytest.raises(ConnectionResetError):
+    # The reset may come before `create_connection` has looked whether it is connected.
+    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", relay.port), 10) as client:
         client.recv(1)
     relay.target = target.getsockname()[1]
     with socket.create_connection(("127.0.0.1", relay.port), 10) as client:
@@ -330,7 +333,9 @@ def test_a_person_is_told_what_to_look_at(
 
 def test_every_kind_has_its_scenario() -> None:
     assert kinds_without_scenario(all_servers()) == []
-    assert kinds_without_scenario([ECHO]) == ["portforward", "web"]
+    without = kinds_without_scenario([ECHO])
+    assert ECHO.kind not in without
+    assert {"portforward", "web"} <= set(without)
 
 
 def test_the_matrix_has_a_place_for_each_result() -> None:

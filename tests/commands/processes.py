@@ -48,6 +48,10 @@ def talk(endpoint, name="talk"):
 """
 
 
+# What such a server is, at a free port.
+TALK = 'application = talk("tcp:0:interface=127.0.0.1")\n'
+
+
 def wait_until(condition: Callable[[], object], what: str = "the condition", seconds: float = SECONDS) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds
@@ -73,10 +77,13 @@ class Folder:
         self.environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"):
             self.environ.pop(name, None)
+        # What twistd is to run on; "" leaves that to it.
+        self.reactor = ""
         self._processes: list[subprocess.Popen[str]] = []
 
     def argv(self, command: str, *words: str) -> list[str]:
-        return [sys.executable, "-m", f"portable.commands.{command}", *words]
+        reactor = ["-r", self.reactor] if self.reactor and command == "twistd" else []
+        return [sys.executable, "-m", f"portable.commands.{command}", *reactor, *words]
 
     def run(self, command: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -178,3 +185,12 @@ def read_all(stream: socket.socket) -> bytes:
     while part := stream.recv(65536):
         parts.append(part)
     return b"".join(parts)
+
+
+def refused(folder: Folder, *words: str, status: int = 1, **environ: str) -> str:
+    """Run twistd, which must fail, and return its one line."""
+    done = folder.run("twistd", *words, **environ)
+    assert done.returncode == status, (done.stdout, done.stderr)
+    assert done.stderr.startswith("twistd: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import getpass
+import io
 import json
 import os
 import random
@@ -11,9 +13,11 @@ import typing
 
 import pytest
 
+from portable.accounts import account_options
 from portable.commands import mktap
 from portable.commands.usage import Parser, UsageError
 from portable.options import Kind, Option
+from portable.passwords import hash_password, verify_password
 from portable.service import Service
 from portable.tap import load_tap
 
@@ -266,3 +270,74 @@ def test_kill_while_appending_leaves_the_old_or_the_new_file_whole(folder: Folde
         # It loads, so it is whole; nothing that was there before is gone.
         assert len(load_tap(str(folder.path / "x.tap")).services) >= count
     assert count > 1
+
+
+def accounts_kind() -> Kind:
+    return Kind("door", 1, "a door", account_options(), lambda values: Service("door"))
+
+
+def test_a_password_on_the_command_line_is_hashed(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mktap, "find_kind", lambda name: accounts_kind())
+    assert mktap.main(["door", "--user", "ann:se:cret", "--user", f"bob:{hash_password('other')}"]) == 0
+    text = here.read("door.tap")
+    assert "se:cret" not in text
+    ann, bob = json.loads(text)["services"][0]["options"]["user"]
+    assert verify_password("se:cret", ann.partition(":")[2])
+    assert verify_password("other", bob.partition(":")[2])
+
+
+def test_a_missing_password_is_read_from_standard_input(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mktap, "find_kind", lambda name: accounts_kind())
+    monkeypatch.setattr(sys, "stdin", io.StringIO("first\r\nsecond\n"))
+    assert mktap.main(["door", "--user", "ann", "--user", "bob"]) == 0
+    ann, bob = json.loads(here.read("door.tap"))["services"][0]["options"]["user"]
+    assert verify_password("first", ann.partition(":")[2])
+    assert verify_password("second", bob.partition(":")[2])
+
+
+def test_no_password_on_standard_input_is_said(
+    here: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mktap, "find_kind", lambda name: accounts_kind())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert mktap.main(["door", "--user", "ann"]) == 1
+    assert "no password for 'ann' on standard input" in capsys.readouterr().err
+    assert mktap.main(["door", "--user", "ann:"]) == 2
+    assert "--user: account 'ann' has no password" in capsys.readouterr().err
+    assert here.names() == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "told"),
+    [
+        (["secret", "secret"], 0, "ann:$scrypt$"),
+        (["secret", "secrex"], 1, "two different passwords"),
+        (["", ""], 1, "is empty"),
+        ([], 1, "no password was given"),
+    ],
+)
+def test_a_person_is_asked_twice(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: list[str],
+    status: int,
+    told: str,
+) -> None:
+    def ask(prompt: str) -> str:
+        if not typed:
+            raise EOFError
+        return typed.pop(0)
+
+    monkeypatch.setattr(getpass, "getpass", ask)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    assert mktap.main(["--hash-password", "ann"]) == status
+    output = capsys.readouterr()
+    assert told in output.out + output.err
+    assert "secre" not in output.out + output.err
+
+
+def test_hash_password_prints_a_line_for_a_file_of_accounts(folder: Folder) -> None:
+    name, _, hashed = folder.mktap("--hash-password", "ann:secret").strip().partition(":")
+    assert name == "ann"
+    assert verify_password("secret", hashed)

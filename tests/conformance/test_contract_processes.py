@@ -32,6 +32,7 @@ class Parent(ProcessProtocol):
         self.closed: dict[int, TransportError | None] = {}
         self.returncode: int | None = None
         self.lost = False
+        self.pauses: list[str] = []
         self.process: Process
 
     def connection_made(self, process: Process) -> None:
@@ -48,6 +49,14 @@ class Parent(ProcessProtocol):
         assert not self.lost
         assert fd not in self.closed
         self.closed[fd] = exc
+
+    def pause_writing(self) -> None:
+        assert 0 not in self.closed
+        self.pauses.append("pause")
+
+    def resume_writing(self) -> None:
+        assert 0 not in self.closed
+        self.pauses.append("resume")
 
     def process_exited(self, returncode: int) -> None:
         assert not self.lost
@@ -184,6 +193,20 @@ def test_pause_reading_makes_the_child_wait(processes: Reactor) -> None:
     parent.process.resume_reading(1)
     ended(processes, parent)
     assert len(parent.output[1]) == 1_000_000
+
+
+def test_a_child_that_does_not_read_pauses_who_writes_to_it(processes: Reactor) -> None:
+    """Once its pipe and our buffer are full; when it reads, writing may go on."""
+    parent = shell(processes, "cat >/dev/null")
+    parent.process.kill_group(signal.SIGSTOP)
+    while not parent.pauses:
+        parent.process.stdin.write(b"x" * 100_000)
+        processes.step(0.01)
+    assert parent.pauses == ["pause"]
+    parent.process.kill_group(signal.SIGCONT)
+    wait_until(processes, lambda: parent.pauses == ["pause", "resume"])
+    parent.process.stdin.close()
+    ended(processes, parent)
 
 
 def test_writing_to_a_child_that_has_closed_its_input(processes: Reactor) -> None:

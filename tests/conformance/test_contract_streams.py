@@ -70,6 +70,18 @@ def test_connect_gives_the_protocol_just_after_connection_made(reactor: Reactor)
     wait_until(reactor, lambda: server.data == b"first second")
 
 
+def test_urgent_data_come_in_the_stream(reactor: Reactor) -> None:
+    """RFC 6093 4: where it stands, and not lost."""
+    server = End()
+    with raw_client(reactor, server) as peer:
+        peer.sendall(b"before ")
+        peer.send(b"urgent", socket.MSG_OOB)
+        peer.sendall(b" after")
+        wait_until(reactor, lambda: server.data.endswith(b" after"))
+    assert server.data == b"before urgent after"
+    wait_until(reactor, both_lost(server))
+
+
 def test_half_close_by_us(reactor: Reactor) -> None:
     """write_eof flushes and ends our direction; reading goes on, writing is ignored."""
     client = End(keep_open=False)

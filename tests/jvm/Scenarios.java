@@ -3,8 +3,11 @@ import java.io.InputStream;
 import java.lang.management.ManagementFactory;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -74,6 +77,12 @@ public final class Scenarios {
         };
     }
 
+    /** Returns how many bytes of memory the process has. */
+    static long resident() throws IOException {
+        String statm = Files.readString(Path.of("/proc/self/statm"));
+        return Long.parseLong(statm.split(" ")[1]) * 4096;
+    }
+
     static void cycle(Path tap) throws Exception {
         try (PortableServer server = PortableServer.load(tap).start()) {
             if (!get(server).equals("hello")) {
@@ -87,10 +96,16 @@ public final class Scenarios {
             cycle(tap);
         }
         long[] before = measure();
+        List<String> resident = new ArrayList<>();
         for (int i = 0; i < count; i++) {
             cycle(tap);
+            if (i % 10 == 9) {
+                System.gc();
+                resident.add(String.valueOf(resident()));
+            }
         }
         long[] after = measure();
+        say("resident", String.join(" ", resident));
         String[] names = {"threads", "descriptors", "heap", "beans", "tasks"};
         for (int i = 0; i < names.length; i++) {
             say(names[i], after[i] - before[i]);

@@ -2,104 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import json
-import os
-import pathlib
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import typing
 import urllib.request
 
 import pytest
 
-from jvm import build
+from tests.jvm.hosts import BIG, ROOT, environment, java, running, told, write_tap
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ROOT = pathlib.Path(__file__).parents[2]
-BIG = 30_000_000
-
-
-@pytest.fixture(scope="session")
-def class_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The class path with our jar, Jep's, the example and the scenarios."""
-    build.build()
-    spec = importlib.util.find_spec("jep")
-    assert spec is not None, "JAVA_HOME=... pip install jep"
-    assert spec.submodule_search_locations
-    (jep,) = pathlib.Path(spec.submodule_search_locations[0]).glob("jep-*.jar")
-    classes = tmp_path_factory.mktemp("classes")
-    javac = build.find_javac()
-    assert javac
-    sources = [ROOT / "jvm/examples/WebHost.java", pathlib.Path(__file__).with_name("Scenarios.java")]
-    options = ["-d", str(classes), "-cp", str(build.JAR), "-Xlint:all", "-Werror", "--release", "17"]
-    subprocess.run([javac, *options, *map(str, sources)], check=True, timeout=60)
-    return f"{build.JAR}:{jep}:{classes}"
-
-
-@pytest.fixture
-def site(tmp_path: pathlib.Path) -> pathlib.Path:
-    folder = tmp_path / "www"
-    folder.mkdir()
-    (folder / "index.html").write_text("hello\n")
-    with (folder / "big.bin").open("wb") as file:
-        file.truncate(BIG)
-    return folder
-
-
-def write_tap(path: pathlib.Path, site: pathlib.Path, port: int = 0, **options: typing.Any) -> pathlib.Path:
-    values = {"path": str(site), "port": port, "interface": "127.0.0.1", **options}
-    services = [{"kind": "web", "version": 1, "options": values}]
-    document = {"format": "portable-tap", "version": 1, "uid": None, "gid": None, "services": services}
-    path.write_text(json.dumps(document))
-    return path
-
-
-@pytest.fixture
-def tap(tmp_path: pathlib.Path, site: pathlib.Path) -> pathlib.Path:
-    return write_tap(tmp_path / "web.tap", site)
-
-
-def environment(*folders: pathlib.Path) -> dict[str, str]:
-    environ = dict(os.environ)
-    # Whoever measures coverage here does not mean the Java program.
-    for name in [name for name in environ if name.startswith(("COV_", "COVERAGE_"))]:
-        del environ[name]
-    path = os.pathsep.join(map(str, (ROOT, *folders)))
-    return {**environ, "PORTABLE_PYTHON": sys.executable, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def java(class_path: str, *words: object, status: int = 0, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        ["java", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", class_path, *map(str, words)],
-        env=env or environment(),
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
-
-
-def told(output: str) -> dict[str, str]:
-    return {line.partition(" ")[0]: line.partition(" ")[2] for line in output.splitlines()}
-
-
-def test_a_hundred_servers_one_after_the_other_leave_nothing_behind(class_path: str, tap: pathlib.Path) -> None:
-    left = {name: int(value) for name, value in told(java(class_path, "Scenarios", "cycles", tap, 100)).items()}
-    assert left["descriptors"] == 0
-    assert left["threads"] <= 0
-    assert left["beans"] == 0
-    assert left["tasks"] <= 1  # the JVM's compilers come and go
-    assert left["heap"] < 1_000_000
+    import pathlib
 
 
 def test_two_servers_at_once_do_not_know_each_other(
@@ -220,31 +136,6 @@ def test_a_server_runs_once_and_may_be_stopped_at_any_time(class_path: str, tap:
     }
 
 
-@contextlib.contextmanager
-def running(class_path: str, *words: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Yield a Java program with a server, and its port."""
-    process = subprocess.Popen(
-        ["java", "-XX:TieredStopAtLevel=1", "-cp", class_path, *map(str, words)],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with process:
-        assert process.stdout
-        try:
-            port = 0
-            for line in process.stdout:
-                if "listening: " in line:
-                    port = int(line.rpartition(":")[2])
-                    break
-            assert port
-            yield process, port
-        finally:
-            process.kill()
-
-
 def fetch(port: int, curl: bool = False) -> str:
     url = f"http://127.0.0.1:{port}/"
     if curl:
@@ -297,14 +188,10 @@ def test_main_explains_itself_and_its_failures(class_path: str, tmp_path: pathli
 
 
 def test_the_documentation_of_the_public_classes_is_complete(tmp_path: pathlib.Path) -> None:
-    # Pump and what belongs to it are for Python's side.
-    names = ["LogSink", "Main", "PortableException", "PortableServer", "PortableServerMXBean"]
-    names += ["HostLoop", "HostRequest", "ServerState", "ServerStatus"]
-    sources = [ROOT / f"jvm/java/portable/jvm/{name}.java" for name in names]
-    options = ["-quiet", "-Xdoclint:all", "-Werror", "-d", str(tmp_path), "--release", "17"]
-    path = ["-sourcepath", str(ROOT / "jvm/java")]
+    words = ["-quiet", "-Xdoclint:all", "-Werror", "-d", str(tmp_path), "--release", "17"]
+    words += ["-sourcepath", str(ROOT / "jvm/java"), "-subpackages", "portable.jvm"]
     done = subprocess.run(
-        ["javadoc", *options, *path, *map(str, sources)],
+        ["javadoc", *words],
         capture_output=True,
         text=True,
         timeout=60,

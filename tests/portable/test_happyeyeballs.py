@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import typing
+
 import pytest
 
 from portable.deferred import Deferred, fail, succeed
@@ -12,8 +14,13 @@ from portable.errors import (
     NameNotFound,
     Unreachable,
 )
-from portable.happyeyeballs import ATTEMPT_DELAY, connect_to_name, interleave, race
-from portable.testing import ManualClock
+from portable.happyeyeballs import ATTEMPT_DELAY, connect_to_addresses, connect_to_name, interleave, race
+from portable.protocol import Protocol
+from portable.testing import ManualClock, wait_for
+from portable.transport import Address
+
+if typing.TYPE_CHECKING:
+    from portable.reactor import Reactor
 
 V4 = ["192.0.2.1", "192.0.2.2"]
 V6 = ["2001:db8::1", "2001:db8::2"]
@@ -265,3 +272,33 @@ def test_a_failure_of_one_does_not_end_the_others() -> None:
     net.attempts[V4[1]].callback("there")
     assert outcome.result == "there"
     assert net.closed == []
+
+
+def test_known_addresses_are_raced_without_asking_for_a_name(reactor: Reactor) -> None:
+    listener = reactor.listen(Protocol, "127.0.0.1", 0)
+    assert isinstance(listener.address, Address)
+    # Nobody listens at the first of them, and the others answer.
+    hosts = ["127.0.0.2", "127.0.0.1", "127.0.0.1"]
+    made: list[Protocol] = []
+
+    def make() -> Protocol:
+        made.append(Protocol())
+        return made[-1]
+
+    connecting = connect_to_addresses(reactor, make, hosts, listener.address.port)
+    assert made == [wait_for(reactor, connecting)]
+    listener.close()
+    with pytest.raises(ConnectionRefused):
+        wait_for(reactor, connect_to_addresses(reactor, make, hosts[:1], listener.address.port))
+
+
+def test_known_addresses_that_do_not_answer_in_time() -> None:
+    class Silent(ManualClock):
+        def connect(self, factory: object, host: str, port: int, *, timeout: float) -> Deferred[Protocol]:
+            return Deferred()
+
+    net: typing.Any = Silent()
+    connecting = connect_to_addresses(net, Protocol, V4, 80, timeout=5.0)
+    net.advance(5.0)
+    with pytest.raises(ConnectTimedOut, match="no answer in 5 seconds"):
+        wait_for(net, connecting)

@@ -14,7 +14,7 @@ from portable.service import Service
 
 
 def option(type_name: str, default: typing.Any = None, **more: typing.Any) -> Option:
-    return Option("thing", type_name, default, "A thing", **more)
+    return Option("thing", type_name, default, "A thing", **{"secret": type_name == "account", **more})
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,7 @@ def test_what_a_person_writes_becomes_a_value(type_name: str, text: str, value: 
 @pytest.mark.parametrize(
     ("type_name", "text"),
     [
+        ("account", "name"),
         ("int", "1.0"),
         ("int", "0x10"),
         ("int", "1_000"),
@@ -191,6 +192,7 @@ def test_repeatable_values_are_a_tuple_with_places_of_their_own() -> None:
         lambda: Option("x", "bool", None, ""),
         lambda: Option("x", "int", 1, "", repeatable=True),
         lambda: Option("x", "str", "", "", must_exist=True),
+        lambda: Option("a", "account", (), "", repeatable=True),
     ],
 )
 def test_impossible_declarations_are_refused(make: typing.Callable[[], Option]) -> None:
@@ -281,7 +283,7 @@ def test_a_duration_reads_back_as_it_was_shown(seconds: int) -> None:
 @given(st.sampled_from(TYPES), st.text(max_size=30))
 def test_no_text_brings_anything_but_a_configuration_error(type_name: str, text: str) -> None:
     choices = ("a",) if type_name == "choice" else ()
-    one = Option("thing", type_name, False if type_name == "bool" else None, "", choices=choices)
+    one = Option("thing", type_name, False if type_name == "bool" else None, "", choices=choices, secret=True)
     try:
         value = one.parse(text)
     except ConfigurationError:

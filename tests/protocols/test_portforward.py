@@ -7,9 +7,9 @@ import typing
 
 from portable.deferred import Deferred
 from portable.errors import ConnectionRefused
-from portable.flow import LINGER, RelayEnd
+from portable.flow import LINGER, QUIET, RelayEnd
 from portable.testing import ManualClock, MemoryTransport
-from protocols.portforward import DRAIN_QUIET, ForwardedConnection
+from protocols.portforward import ForwardedConnection
 
 if typing.TYPE_CHECKING:
     import pytest
@@ -124,15 +124,15 @@ def test_drain_waits_until_the_pair_is_quiet() -> None:
     case = Case()
     case.protocol.drain()
     for _ in range(5):
-        case.clock.advance(DRAIN_QUIET / 2)
+        case.clock.advance(QUIET / 2)
         case.behind.receive(b"more")
     assert not case.client.is_closing()
     case.client.window = 0
     case.behind.receive(b"last")
-    case.clock.advance(5 * DRAIN_QUIET)
+    case.clock.advance(5 * QUIET)
     assert not case.client.is_closing()
     case.client.allow(None)
-    case.clock.advance(DRAIN_QUIET)
+    case.clock.advance(QUIET)
     assert case.client.take().endswith(b"last")
     assert case.client.lost
     assert case.behind.lost
@@ -143,12 +143,12 @@ def test_drain_waits_for_the_server_to_be_connected() -> None:
     case = Case(connected=False)
     case.client.receive(b"question")
     case.protocol.drain()
-    case.clock.advance(10 * DRAIN_QUIET)
+    case.clock.advance(10 * QUIET)
     assert not case.client.is_closing()
     case.connect()
     assert case.behind.take() == b"question"
     case.behind.receive(b"answer")
-    case.clock.advance(2 * DRAIN_QUIET)
+    case.clock.advance(2 * QUIET)
     assert case.client.take() == b"answer"
     assert case.client.lost
 

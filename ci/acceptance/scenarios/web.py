@@ -12,7 +12,8 @@ import subprocess
 import time
 import typing
 
-from ci.acceptance.model import Client, Failed, Port, Server
+from ci.acceptance.model import Client, Port, Server
+from ci.acceptance.record import Failed
 from ci.acceptance.stage import read_all, read_answer, read_some
 from ci.acceptance.views import (
     boundaries,

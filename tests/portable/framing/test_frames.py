@@ -159,3 +159,18 @@ def test_wrong_arguments() -> None:
         PrefixReader(4, -1)
     with pytest.raises(ValueError, match="max_length"):
         NetstringReader(-1)
+
+
+def test_a_look_ahead_takes_nothing() -> None:
+    reader = PrefixReader(1, 10)
+    reader.receive_data(b"\x03abc\x01")
+    assert reader.peek(2) == b"\x03a"
+    assert reader.next_frame() == b"abc"
+    assert reader.peek(10) == b"\x01"
+    assert len(reader) == 1
+    reader.receive_data(b"d\xff")
+    assert reader.next_frame() == b"d"
+    with pytest.raises(RemoteProtocolError):
+        reader.next_frame()
+    with pytest.raises(RemoteProtocolError):
+        reader.peek(1)

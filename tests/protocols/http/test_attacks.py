@@ -22,9 +22,9 @@ from protocols.http.messages import FileBody, FilePiece, Response
 from protocols.http.resource import Page, Tree, error_page, redirect
 from protocols.http.rules import RULES
 from protocols.http.server import Site
+from tests.protocols.http.bench import ALL, Bench, Counting, hello
 from tests.protocols.http.corpus import CASES, SMUGGLED
 from tests.protocols.http.test_corpus import make_tree
-from tests.protocols.http.test_server import ALL, Bench, Counting, hello
 
 if typing.TYPE_CHECKING:
     import pathlib

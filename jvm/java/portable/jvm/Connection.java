@@ -49,6 +49,7 @@ final class Connection extends Slot {
         channel.configureBlocking(false);
         if (tcp) {
             channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+            channel.socket().setOOBInline(true);
         }
         register(pump.selector(), SelectionKey.OP_READ);
     }

@@ -515,14 +515,15 @@ public final class PortableServer implements AutoCloseable {
             state = failure == null ? ServerState.STOPPED : ServerState.FAILED;
             endedAt = System.nanoTime();
         }
-        PortableException early =
-                failure != null ? failure : new PortableException("the server was stopped while it started", null);
-        started.completeExceptionally(early);
+        // The end comes first: whoever hears from start() that it failed, finds it.
         if (failure == null) {
             ended.complete(null);
         } else {
             ended.completeExceptionally(failure);
         }
+        PortableException early =
+                failure != null ? failure : new PortableException("the server was stopped while it started", null);
+        started.completeExceptionally(early);
     }
 
     // The process: MBean and shutdown hook.

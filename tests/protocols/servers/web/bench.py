@@ -13,7 +13,11 @@ if typing.TYPE_CHECKING:
     from protocols.http.access import AccessRecord
     from protocols.http.resource import Resource
 
-__all__ = ["Answer", "Bench"]
+__all__ = ["BIG", "SECRET", "Answer", "Bench"]
+
+# What must never come out of a site.
+SECRET = b"the secret beside the root"
+BIG = bytes(range(256)) * 400  # 102,400 bytes: more than is read at once
 
 
 @dataclass

@@ -1,8 +1,7 @@
-"""The access log: its format, and that it never hurts the server."""
+"""The access log: its format."""
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -10,17 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portable.deferred import Deferred
-from portable.errors import FileError
-from portable.files import AppendFile
-from portable.testing import ManualClock
 from portable.transport import Address
 from protocols.http.access import AccessRecord
-from protocols.servers.web import accesslog
-from protocols.servers.web.accesslog import AccessLog, combined_line, escape
+from protocols.servers.web.accesslog import AccessLog, combined_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 RECORD = AccessRecord(
@@ -65,23 +58,6 @@ def test_peers(peer: Address | str | None, expected: str) -> None:
     assert combined_line(RECORD._replace(peer=peer)).startswith(expected + " - - [")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("plain ~!", "plain ~!"),
-        ('a"b', 'a\\"b'),
-        ("a\\b", "a\\\\b"),
-        ("a\nb\rc\td\x0be\bf", "a\\nb\\rc\\td\\ve\\bf"),
-        ("\x00\x1b[31m\x7f", "\\x00\\x1b[31m\\x7f"),
-        ("\xe4", "\\xe4"),
-        ("\u20ac", "\\xe2\\x82\\xac"),
-        ("\ud800", "?"),
-    ],
-)
-def test_escapes_as_apache_does(text: str, expected: str) -> None:
-    assert escape(text).replace("\\x3f", "?") == expected
-
-
 @given(st.text(), st.text(), st.text())
 def test_no_client_can_forge_a_line_or_a_field(target: str, referer: str, agent: str) -> None:
     line = combined_line(RECORD._replace(target=target, referer=referer, user_agent=agent))
@@ -91,182 +67,8 @@ def test_no_client_can_forge_a_line_or_a_field(target: str, referer: str, agent:
     assert match.group(6, 7) == ("200", "2326")
 
 
-class Threads:
-    """Threads that work when they are told to."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Deferred[object], Callable[..., object], tuple[object, ...]]] = []
-
-    def run_in_thread(self, function: Callable[..., object], *args: object) -> Deferred[object]:
-        result: Deferred[object] = Deferred()
-        self.calls.append((result, function, args))
-        return result
-
-    def work(self) -> None:
-        calls, self.calls = self.calls, []
-        for result, function, args in calls:
-            result.callback(function(*args))
-
-
-class Bench:
-    """An access log with a clock and threads of its own."""
-
-    def __init__(self, path: Path, *, threads: bool = True) -> None:
-        self.path = path
-        self.clock = ManualClock()
-        self.threads = Threads()
-        self.log = AccessLog(str(path))
-        if threads:
-            self.log.start(self.clock, self.threads)  # type: ignore[arg-type]  # it promises less than a reactor
-        else:
-            self.log.start(self.clock, None)
-
-    def pass_time(self) -> None:
-        self.clock.advance(accesslog.FLUSH_DELAY)
-        self.threads.work()
-        self.clock.advance(0)
-
-    def lines(self) -> int:
-        return self.path.read_bytes().count(b"\n")
-
-
-@pytest.fixture(params=[True, False], ids=["threads", "no threads"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "access.log", threads=request.param)
-
-
-def test_lines_are_written_together_after_a_moment(bench: Bench) -> None:
-    for _ in range(3):
-        bench.log(RECORD)
-    assert bench.lines() == 0
-    bench.pass_time()
-    assert bench.lines() == 3
-    bench.log(RECORD)
-    bench.pass_time()
-    assert bench.lines() == 4
-    bench.log.close()
-
-
-def test_close_writes_the_rest(bench: Bench) -> None:
-    bench.log(RECORD)
-    bench.log.close()
-    assert bench.lines() == 1
-    bench.log(RECORD)
-    bench.log.close()
-    bench.pass_time()
-    assert bench.lines() == 1
-
-
-def test_lines_before_the_start_are_kept(tmp_path: Path) -> None:
-    clock = ManualClock()
+def test_each_record_is_a_line(tmp_path: Path) -> None:
     log = AccessLog(str(tmp_path / "log"))
     log(RECORD)
-    log.start(clock, None)
-    clock.advance(1)
-    assert (tmp_path / "log").read_bytes().count(b"\n") == 1
     log.close()
-
-
-def test_a_line_that_comes_while_others_are_written(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "log")
-    bench.log(RECORD)
-    bench.clock.advance(1)
-    bench.log(RECORD)
-    bench.clock.advance(5)
-    assert len(bench.threads.calls) == 1
-    bench.threads.work()
-    bench.pass_time()
-    assert bench.lines() == 2
-    bench.log.close()
-
-
-def test_closing_while_lines_are_written(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "log")
-    bench.log(RECORD)
-    bench.clock.advance(1)
-    bench.log(RECORD)
-    bench.log.close()
-    bench.threads.work()
-    assert bench.lines() == 2
-    with pytest.raises(FileError):
-        bench.log._file.write(b"x")
-
-
-def test_a_renamed_log_is_made_anew(bench: Bench) -> None:
-    bench.log(RECORD)
-    bench.pass_time()
-    bench.path.rename(bench.path.with_suffix(".1"))
-    bench.log(RECORD)
-    bench.log.reopen()
-    bench.pass_time()
-    bench.log(RECORD)
-    bench.pass_time()
-    old = bench.path.with_suffix(".1").read_bytes().count(b"\n")
-    assert old + bench.lines() == 3
-    assert old in {1, 2}
-    bench.log.close()
-
-
-def test_reopening_while_lines_are_written(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "log")
-    bench.log(RECORD)
-    bench.clock.advance(1)
-    bench.log.reopen()
-    bench.path.unlink()
-    bench.threads.work()
-    bench.pass_time()
-    assert bench.path.exists()
-    bench.log.close()
-
-
-def test_a_full_disk_is_told_once_and_forgiven(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full(self: AppendFile, data: bytes) -> None:
-        raise FileError("No space left on device", "ENOSPC")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(AppendFile, "write", full)
-        for _ in range(3):
-            bench.log(RECORD)
-            bench.pass_time()
-    assert caplog.text.count("No space left") == 1
-    bench.log(RECORD)
-    bench.pass_time()
-    assert bench.lines() == 1
-    assert "writing again, 3 lines are missing" in caplog.text
-    bench.log.close()
-
-
-def test_a_disk_that_does_not_keep_up_costs_lines_not_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(accesslog, "MAX_PENDING", 1000)
-    bench = Bench(tmp_path / "log")
-    for _ in range(100):
-        bench.log(RECORD)
-        bench.clock.advance(1)
-    assert caplog.text.count("does not keep up") == 1
-    bench.threads.work()
-    bench.pass_time()
-    assert 0 < bench.lines() * len(combined_line(RECORD)) <= 1000
-    bench.log(RECORD)
-    bench.log.close()
-
-
-def test_a_failure_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    bench = Bench(tmp_path / "log")
-    bench.log(RECORD)
-    (tmp_path / "log").unlink()
-    (tmp_path / "log").mkdir()
-    bench.log.reopen()
-    with caplog.at_level(logging.ERROR):
-        bench.log.close()
-    assert "Is a directory" in caplog.text
-
-
-def test_a_log_that_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(FileError):
-        AccessLog(str(tmp_path))
+    assert (tmp_path / "log").read_text() == combined_line(RECORD) + "\n"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portable.errors import RemoteProtocolError
-from portable.proxyheader import MAX_V1, MAX_V2, SIGNATURE, ProxyHeader, ProxyHeaderParser
+from portable.listener.proxyheader import MAX_V1, MAX_V2, SIGNATURE, ProxyHeader, ProxyHeaderParser
 from portable.transport import Address
 from tests.strategies import alphabet, splits
 

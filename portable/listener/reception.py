@@ -1,4 +1,4 @@
-"""What stands between a listener's transports and the protocols of its factory."""
+"""What a new connection goes through before its protocol: limits, PROXY header, TLS, throttle."""
 
 from __future__ import annotations
 
@@ -7,154 +7,25 @@ import logging
 import typing
 
 from portable.errors import RemoteProtocolError
+from portable.listener.proxied import ProxiedTransport
+from portable.listener.proxyheader import ProxyHeaderParser
 from portable.protocol import Protocol
-from portable.proxyheader import ProxyHeaderParser
 from portable.throttle import ThrottledTransport
 from portable.tls import TLSTransport
-from portable.wrapping import ProxiedTransport
 
 if typing.TYPE_CHECKING:
-    from portable.connections import ConnectionTable
-    from portable.errors import TransportError
+    from portable.listener.guard import Guard
+    from portable.listener.proxyheader import ProxyHeader
+    from portable.listener.table import ConnectionTable
     from portable.peers import PeerSet
     from portable.protocol import ProtocolFactory, StreamProtocol
-    from portable.proxyheader import ProxyHeader
     from portable.reactor import Clock, Timer
     from portable.tls import TLSOptions
     from portable.transport import Transport
 
-__all__ = ["Guard", "HeaderReader", "Reception"]
+__all__ = ["HeaderReader", "Reception"]
 
 _log = logging.getLogger("portable.listener")
-
-
-def _ignore(data: bytes) -> None:
-    """Take data that nobody wants any more."""
-
-
-class Guard:
-    """The protocol that a transport of a listener really has; it lets its connection be counted and checked.
-
-    There is one for every connection, so it is small, and it costs nothing per event: `data_received` is not a
-    method but the bound method of whoever is to get the data.
-
-    Attributes:
-        data_received: where received data go.
-        transport: the connection as the reactor made it; None when it is lost.
-        protocol: who gets the calls: the factory's protocol, or a `HeaderReader`, `TLSTransport` or
-            `ThrottledTransport` before it; None when there is none yet or no more.
-        admitted: whether the connection is counted.
-        peer: the key that it is counted by as one of its peer's; "" if it is not.
-        previous, next: the neighbours in the table's list, which is in order of `due`.
-        due: when to look for progress next.
-        quiet: how many times there was none.
-        seen: bytes in both directions when that was last looked at.
-    """
-
-    __slots__ = (
-        "_reception",
-        "admitted",
-        "data_received",
-        "due",
-        "next",
-        "peer",
-        "previous",
-        "protocol",
-        "quiet",
-        "seen",
-        "transport",
-    )
-
-    def __init__(self, reception: Reception) -> None:
-        self._reception = reception
-        self.data_received: typing.Callable[[bytes], None] = _ignore
-        self.transport: Transport | None = None
-        self.protocol: StreamProtocol | None = None
-        self.admitted = False
-        self.peer = ""
-        self.previous: Guard | None = None
-        self.next: Guard | None = None
-        self.due = 0.0
-        self.quiet = 0
-        self.seen = 0
-
-    def connection_made(self, transport: Transport) -> None:
-        """See `Protocol.connection_made`."""
-        self.transport = transport
-        self._reception.connection_made(self, transport)
-
-    def serve(self, transport: Transport, protocol: StreamProtocol, received: bytes = b"") -> None:
-        """Hand the connection over to `protocol`, which is to use `transport` and gets what was `received`."""
-        self.protocol = protocol
-        self.data_received = protocol.data_received
-        protocol.connection_made(transport)
-        if received and not transport.is_closing():
-            protocol.data_received(received)
-
-    def eof_received(self) -> bool | None:
-        """See `Protocol.eof_received`."""
-        return None if self.protocol is None else self.protocol.eof_received()
-
-    def connection_lost(self, exc: TransportError | None) -> None:
-        """See `Protocol.connection_lost`."""
-        protocol = self.protocol
-        self._reception.connection_lost(self)
-        self.transport = None
-        self.protocol = None
-        self.data_received = _ignore
-        if protocol is not None:
-            protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """See `Protocol.pause_writing`."""
-        if self.protocol is not None:
-            self.protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        """See `Protocol.resume_writing`."""
-        if self.protocol is not None:
-            self.protocol.resume_writing()
-
-    def is_replaced(self) -> bool:
-        """Return whether a protocol has put another one in our place (`Transport.set_protocol`): the end of the
-        connection will not be told to us then.
-        """
-        if self.transport is None:
-            return False
-        current = self.transport.get_protocol()
-        if isinstance(current, TLSTransport):  # begun in the middle of the connection
-            current = current.get_protocol()
-        return current is not self
-
-    def close(self) -> None:
-        """Close the connection in the regular way of its uppermost layer: TLS says farewell."""
-        if self.transport is None:
-            return
-        current = self.transport.get_protocol()
-        if isinstance(current, TLSTransport):
-            current.close()
-        elif isinstance(self.protocol, (TLSTransport, ThrottledTransport)):
-            self.protocol.close()
-        else:
-            self.transport.close()
-
-    def say_goodbye(self) -> None:
-        """Have the protocol drain (see SupportsDrain); `close` if it cannot."""
-        protocol = self.protocol
-        if self.transport is not None and self.is_replaced():
-            protocol = self.transport.get_protocol()
-        goodbye = getattr(protocol, "drain", None)
-        if goodbye is None:
-            self.close()
-        else:
-            goodbye()
-
-    def meter(self) -> Transport | None:
-        """Return the transport whose counters show whether the connection moves."""
-        layer = self.protocol
-        if isinstance(layer, TLSTransport) and layer.handshake_done and not layer.is_closing():
-            layer = layer.get_protocol()
-        return layer if isinstance(layer, ThrottledTransport) else self.transport
 
 
 class HeaderReader(Protocol):

@@ -332,6 +332,15 @@ def test_drain_aborts_who_has_not_gone_by_the_deadline(loop: FakeReactor) -> Non
     assert stays.aborted
 
 
+def test_the_last_protocol_is_told_before_the_drain_is_done(loop: FakeReactor) -> None:
+    server = port(loop)
+    loop.accept()
+    told: list[str] = []
+    server.drain(0).add_callback(lambda _: told.extend(last().events))
+    loop.advance()
+    assert told[-1] == "lost"
+
+
 def test_a_second_drain_with_0_aborts_now(loop: FakeReactor) -> None:
     server = port(loop, Stubborn)
     loop.accept()

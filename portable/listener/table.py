@@ -9,7 +9,7 @@ from portable.deferred import Deferred
 from portable.peers import peer_key
 
 if typing.TYPE_CHECKING:
-    from portable.guard import Guard
+    from portable.listener.guard import Guard
     from portable.reactor import Clock, Timer
     from portable.transport import Address
 

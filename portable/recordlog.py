@@ -1,0 +1,195 @@
+"""Logs with a line for each request or connection, written so that a slow or full disk slows no client.
+
+Lines are collected and written by a thread; if the disk is full or does not keep up, lines are dropped and
+their number is told, but the server goes on. What a client has sent goes through `escape`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import typing
+
+from portable.errors import FileError
+from portable.files import AppendFile
+
+if typing.TYPE_CHECKING:
+    from portable.reactor import Clock, Threads, Timer
+    from portable.transport import Address
+
+__all__ = ["RecordLog", "clf_peer", "clf_time", "escape"]
+
+# Seconds that a line may wait before it is written.
+FLUSH_DELAY = 1.0
+# Bytes that may wait for the disk: some 30,000 lines.
+MAX_PENDING = 4 * 1024 * 1024
+
+_log = logging.getLogger("portable.recordlog")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
+# As Apache writes them; the rest of what a log must not hold is \xhh.
+_SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+
+
+def escape(text: str) -> str:
+    """Return client data so that it can end neither its field nor its line: as Apache does."""
+    if _UNSAFE.search(text) is None:
+        return text
+    return _UNSAFE.sub(_escape_char, text)
+
+
+def _escape_char(match: re.Match[str]) -> str:
+    char = match.group()
+    if char in _SHORT:
+        return _SHORT[char]
+    return "".join([f"\\x{octet:02x}" for octet in _octets(char)])
+
+
+def _octets(char: str) -> bytes:
+    # Fields come with one character for each octet; anything else did not come from the network.
+    return char.encode("latin-1") if char <= "\xff" else char.encode("utf-8", "replace")
+
+
+def clf_time(seconds: float) -> str:
+    """Return a time of POSIX as the Common Log Format has it: "23/Nov/2026:13:55:36 +0000"."""
+    moment = time.gmtime(seconds)
+    return (
+        f"{moment.tm_mday:02d}/{_MONTHS[moment.tm_mon - 1]}/{moment.tm_year:04d}:"
+        f"{moment.tm_hour:02d}:{moment.tm_min:02d}:{moment.tm_sec:02d} +0000"
+    )
+
+
+def clf_peer(peer: Address | str | None) -> str:
+    """Return the first field of a line: an address, the path of a Unix socket or "unix", "-" for nobody."""
+    if isinstance(peer, str):
+        # Spaces in its path would look like further fields.
+        return escape(peer).replace(" ", "\\x20") or "unix"
+    return "-" if peer is None else peer.host
+
+
+class RecordLog:
+    """Appends lines to a file.
+
+    Raises nothing once it is open: what goes wrong with the file is told in the server's own log, once for each
+    time it begins to.
+    """
+
+    def __init__(self, path: str, name: str) -> None:
+        """Open the file at `path`; `name` is what messages call the log.
+
+        Raises:
+            FileError: it cannot be opened.
+        """
+        self._file = AppendFile(path)
+        self._name = name
+        self._lines: list[bytes] = []
+        self._pending = 0  # bytes in _lines and on their way to the disk
+        self._dropped = 0
+        self._failing = False
+        self._writing = False
+        self._reopen = False
+        self._closed = False
+        self._timer: Timer | None = None
+        self._clock: Clock | None = None
+        self._threads: Threads | None = None
+
+    def start(self, clock: Clock, threads: Threads | None) -> None:
+        """Begin to write, in a thread if there are any. Lines that came before wait until now."""
+        self._clock = clock
+        self._threads = threads
+        if self._lines:
+            self._schedule()
+
+    def add(self, text: str) -> None:
+        """Add a line, given without its end."""
+        line = text.encode("ascii", "backslashreplace") + b"\n"
+        if self._closed or self._pending + len(line) > MAX_PENDING:
+            self._drop(1)
+            return
+        self._lines.append(line)
+        self._pending += len(line)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._clock is not None and self._timer is None and not self._writing:
+            self._timer = self._clock.call_later(FLUSH_DELAY, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        lines, self._lines = self._lines, []
+        if self._threads is None:
+            self._written(lines, self._write(lines, False))
+            return
+        self._writing = True
+        reopen, self._reopen = self._reopen, False
+        self._threads.run_in_thread(self._write, lines, reopen).add_callback(
+            lambda error: self._written(lines, error)
+        )
+
+    def _write(self, lines: list[bytes], reopen: bool) -> FileError | None:
+        """Do what may wait for the disk. In a thread: touches nothing but the file."""
+        failure: FileError | None = None
+        if reopen:
+            failure = self._try(self._file.reopen)
+        if lines:
+            failure = self._try(self._file.write, b"".join(lines)) or failure
+        return failure
+
+    @staticmethod
+    def _try(call: typing.Callable[..., object], *args: object) -> FileError | None:
+        try:
+            call(*args)
+        except FileError as error:
+            return error
+        return None
+
+    def _written(self, lines: list[bytes], error: FileError | None) -> None:
+        self._writing = False
+        self._pending -= sum([len(line) for line in lines])
+        if error is None:
+            if self._failing:
+                _log.warning(
+                    "%s %s: writing again, %d lines are missing", self._name, self._file.path, self._dropped
+                )
+            self._failing = False
+            self._dropped = 0
+        else:
+            self._drop(len(lines), str(error))
+        if self._closed:
+            self._file.close()
+        elif self._lines or self._reopen:
+            self._schedule()
+
+    def _drop(self, count: int, reason: str = "the disk does not keep up") -> None:
+        self._dropped += count
+        if not self._failing:
+            self._failing = True
+            _log.error("%s %s: lines are being lost: %s", self._name, self._file.path, reason)
+
+    def reopen(self) -> None:
+        """Open the path anew before the next line is written: the file was renamed. Returns at once."""
+        if self._threads is None:
+            self._flush()
+            self._written([], self._try(self._file.reopen))
+            return
+        self._reopen = True
+        self._schedule()
+
+    def close(self) -> None:
+        """Write what waits, now, and close the file. Lines that come later are dropped. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        lines, self._lines = self._lines, []
+        self._written_last(lines)
+
+    def _written_last(self, lines: list[bytes]) -> None:
+        writing = self._writing
+        error = self._write(lines, self._reopen)
+        if error is not None:
+            self._drop(len(lines), str(error))
+        if not writing:
+            self._file.close()

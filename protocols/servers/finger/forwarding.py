@@ -1,0 +1,138 @@
+"""Passing queries on to other hosts (RFC 1288 2.4), for those who ask for it.
+
+A server that forwards lends its address to whoever asks. So it is off unless it is wanted, and then goes to
+public addresses only, or to networks that were named; to the port of finger only; through few hosts, few at a
+time, and for a short time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import typing
+
+from portable.errors import FrameworkError
+from portable.peers import PeerSet
+from portable.transport import Address, normalise_host
+from protocols.finger import PORT, Query, fetch_finger
+
+if typing.TYPE_CHECKING:
+    from portable.deferred import Deferred
+    from portable.reactor import Names
+    from protocols.oneanswer import Network
+
+    class Resolver(Network, Names, typing.Protocol):
+        """What forwarding needs of a reactor."""
+
+
+__all__ = ["MAX_FORWARDS", "MAX_HOSTS", "Forwarder", "is_public"]
+
+# Hosts in one query. Each costs a connection, and "a@us@us@us" comes back to us each time.
+MAX_HOSTS = 2
+# At the same time: each holds a connection, and people ask seldom.
+MAX_FORWARDS = 10
+# Addresses of one host that are tried.
+MAX_ADDRESSES = 3
+# Seconds for the whole; less than what the server waits for its answer.
+FORWARD_TIMEOUT = 15.0
+# Bytes of an answer that is passed on.
+MAX_FORWARDED = 64 * 1024
+
+BUSY = "Too many queries are being forwarded. Try again later."
+TOO_FAR = f"A query is forwarded through at most {MAX_HOSTS} hosts."
+DENIED = "Finger forwarding to that host is denied."
+FAILED = "That host does not answer."
+
+_HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,252}|[0-9A-Fa-f:.]{2,45}")
+# NAT64: what follows is an IPv4 address (RFC 6052 2.1).
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+_log = logging.getLogger("protocols.servers.finger")
+
+
+def is_public(host: str) -> bool:
+    """Return whether the literal address `host` belongs to the public Internet, and to one host in it."""
+    address = ipaddress.ip_address(normalise_host(host.partition("%")[0]))
+    if isinstance(address, ipaddress.IPv6Address):
+        # Addresses that carry another one lead there.
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+        if address.teredo is not None:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+class Forwarder:
+    """Asks other hosts.
+
+    Args:
+        network: to connect by.
+        networks: that may be asked although they are not public.
+        port: where others listen.
+    """
+
+    def __init__(self, network: Resolver, networks: typing.Sequence[str] = (), port: int = PORT) -> None:
+        self._network = network
+        self._allowed = PeerSet(networks)
+        self._port = port
+        self._under_way = 0
+
+    async def forward(self, query: Query) -> str:
+        """Return what the last host of `query` answers to the rest of it, or why it is not asked."""
+        if len(query.hosts) > MAX_HOSTS:
+            return TOO_FAR
+        if self._under_way >= MAX_FORWARDS:
+            return BUSY
+        host = query.hosts[-1]
+        if not _HOST.fullmatch(host):
+            return DENIED
+        self._under_way += 1
+        deadline = self._network.time() + FORWARD_TIMEOUT
+        try:
+            addresses = await self._network.resolve(host).timeout(FORWARD_TIMEOUT, self._network)
+            # The literal addresses that were looked at are asked: a second look at the name could find others.
+            may_ask = [address for address in addresses if self._may_ask(address)]
+            if not may_ask:
+                _log.info("not forwarded to %s: %s", host, ", ".join(addresses))
+                return DENIED
+            rest = Query(query.user, query.hosts[:-1], query.verbose)
+            return await self._ask(may_ask[:MAX_ADDRESSES], rest, deadline)
+        except FrameworkError as error:
+            _log.info("cannot forward to %s: %s", host, error)
+            return FAILED
+        finally:
+            self._under_way -= 1
+
+    def _may_ask(self, address: str) -> bool:
+        return is_public(address) or Address(address, self._port) in self._allowed
+
+    async def _ask(self, addresses: list[str], query: Query, deadline: float) -> str:
+        """Ask at the first address that answers.
+
+        Raises:
+            FrameworkError: none does; the last one's error.
+        """
+        for address in addresses[:-1]:
+            try:
+                answer = await self._fetch(address, query, deadline)
+            except FrameworkError as error:
+                _log.info("cannot forward to %s: %s", address, error)
+            else:
+                return answer
+        return await self._fetch(addresses[-1], query, deadline)
+
+    def _fetch(self, address: str, query: Query, deadline: float) -> Deferred[str]:
+        seconds = max(deadline - self._network.time(), 0.001)
+        return fetch_finger(
+            self._network,
+            address,
+            query,
+            port=self._port,
+            seconds=seconds,
+            limit=MAX_FORWARDED,
+            international=True,
+        )

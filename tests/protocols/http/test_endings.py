@@ -1,0 +1,264 @@
+"""How a connection ends: a client that is gone, lingering, drain, and what the log says."""
+
+from __future__ import annotations
+
+import io
+import logging
+import typing
+
+import pytest
+
+from portable.deferred import Deferred
+from portable.testing import ManualClock, MemoryTransport
+from protocols.http.messages import FileBody, FilePiece, Response
+from protocols.http.resource import Page, redirect
+from protocols.http.server import AccessRecord, Site
+from tests.protocols.http.bench import EPOCH, Bench, Counting, hello
+
+if typing.TYPE_CHECKING:
+    from protocols.http.request import Request
+
+
+def test_a_client_that_is_gone_cancels_the_rendering() -> None:
+    cancelled: list[object] = []
+    bench = Bench(lambda request: Deferred(cancelled.append))
+    bench.get()
+    bench.transport.lose()
+    assert len(cancelled) == 1
+    assert bench.statuses() == [499]
+
+
+def test_a_client_that_is_gone_stops_a_coroutine_that_reads_the_body() -> None:
+    ended: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        try:
+            body = await request.body.read(100)
+        finally:
+            ended.append("ended")
+        return Response(200, body=body)
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
+    bench.transport.lose()
+    assert ended == ["ended"]
+    assert bench.statuses() == [499]
+
+
+def test_a_client_that_is_gone_closes_the_stream() -> None:
+    stream = Counting([], later=True)
+    bench = Bench(lambda request: Response(200, body=stream))
+    bench.get()
+    bench.transport.lose()
+    assert stream.closed == 1
+    assert bench.statuses() == [200]
+
+
+def test_a_client_that_is_gone_closes_the_file() -> None:
+    file = io.BytesIO(b"x" * 100000)
+    bench = Bench(lambda request: Response(200, body=FileBody([FilePiece(file, 0, 100000)])), window=10)
+    bench.get()
+    bench.transport.lose()
+    assert file.closed
+
+
+def test_an_answer_after_the_client_has_gone_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    class Stubborn(Deferred[Response]):
+        def cancel(self) -> None:
+            pass
+
+    late = [Stubborn(), Stubborn()]
+    stream = Counting([])
+    for number in range(2):
+        bench = Bench(lambda request, number=number: late[number])  # type: ignore[misc]  # mypy has no defaults here
+        bench.get()
+        bench.transport.lose()
+    late[0].callback(Response(200, body=stream))
+    assert stream.closed == 1
+    late[1].errback(KeyError("x"))
+    assert "after its client had gone" in caplog.text
+
+
+def test_a_half_closed_client_gets_its_answer() -> None:
+    later: Deferred[Response] = Deferred()
+    bench = Bench(lambda request: later)
+    bench.get()
+    bench.transport.receive_eof()
+    assert not bench.transport.is_closing()
+    later.callback(Response(200, body=b"here"))
+    assert bench.transport.take().endswith(b"here")
+    bench.transport.settle()
+    assert bench.transport.lost
+
+
+def test_a_half_closed_client_is_given_up_after_a_while() -> None:
+    cancelled: list[object] = []
+    bench = Bench(lambda request: Deferred(cancelled.append))
+    bench.get()
+    bench.transport.receive_eof()
+    bench.clock.advance(11)
+    assert cancelled
+    assert bench.transport.lost
+
+
+def test_the_end_of_the_stream_between_requests_closes() -> None:
+    bench = Bench(hello)
+    bench.get()
+    bench.transport.receive_eof()
+    assert bench.transport.lost
+    assert bench.transport.take() == b""
+
+
+def test_requests_that_came_before_the_end_of_the_stream_are_answered() -> None:
+    bench = Bench(lambda request: Response(200, body=b"x" * 50000), window=0)
+    bench.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 5)
+    bench.transport.receive_eof()
+    bench.transport.allow(None)
+    assert bench.transport.take().count(b"200 OK") == 5
+    assert bench.transport.lost
+
+
+def test_what_comes_after_the_last_answer_is_dropped_up_to_a_bound() -> None:
+    bench = Bench(hello, linger_bytes=1000)
+    bench.send(b"bad\r\n")
+    bench.send(b"x" * 1000)
+    assert not bench.transport.is_closing()
+    bench.send(b"x")
+    assert bench.transport.lost
+
+
+def test_a_lingering_connection_closes_with_the_client() -> None:
+    bench = Bench(hello)
+    bench.send(b"bad\r\n")
+    bench.transport.receive_eof()
+    assert bench.transport.lost
+
+
+def test_drain_closes_idle_connections_at_once() -> None:
+    for data in (b"", b"GET / HT"):
+        bench = Bench(hello)
+        bench.send(data)
+        bench.server.drain()
+        bench.transport.settle()
+        assert bench.transport.lost
+
+
+def test_drain_completes_the_answer_under_way_and_takes_no_other_request() -> None:
+    later: Deferred[Response] = Deferred()
+    bench = Bench(lambda request: later)
+    bench.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    bench.server.drain()
+    later.callback(Response(200, body=b"done"))
+    answer = bench.transport.take()
+    assert b"Connection: close" in answer
+    assert answer.count(b"200 OK") == 1
+    assert bench.transport.eof_written
+
+
+def test_drain_completes_a_body_whose_head_is_sent() -> None:
+    stream = Counting([], later=True)
+    bench = Bench(lambda request: Response(200, body=stream))
+    bench.get()
+    bench.server.drain()
+    for chunk in (b"x", b""):
+        assert stream.pending is not None
+        stream.pending.callback(chunk)
+    bench.transport.settle()
+    assert bench.transport.take().endswith(b"0\r\n\r\n")
+    assert bench.transport.lost
+    bench.server.drain()
+
+
+def test_the_access_log_has_each_request_once() -> None:
+    bench = Bench(hello)
+    bench.get("/?a", "Referer: http://b/", "User-Agent: test")
+    assert bench.records == [
+        AccessRecord(
+            bench.transport.get_extra_info("peername"),
+            EPOCH,
+            "GET",
+            "/?a",
+            "HTTP/1.1",
+            200,
+            7,
+            "http://b/",
+            "test",
+            0.0,
+        )
+    ]
+    bench.send(b"bad\r\n")
+    assert len(bench.records) == 2
+    assert bench.records[1].status == 400
+    assert bench.records[1].method == ""
+
+
+def test_the_duration_is_that_of_the_whole_answer() -> None:
+    later: Deferred[Response] = Deferred()
+    bench = Bench(lambda request: later)
+    bench.get()
+    bench.clock.advance(1.5)
+    later.callback(Response(204))
+    assert bench.records[0].duration == pytest.approx(1.5)
+
+
+def test_a_site_without_a_server_field_or_a_log() -> None:
+    clock = ManualClock()
+    site = Site(Page(hello), clock=clock, server="")
+    transport = MemoryTransport(site(), clock)
+    transport.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b"Server" not in transport.take()
+    transport.receive(b"bad\r\n")
+    assert transport.take().startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_request_knows_its_connection() -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Response:
+        seen.append(request)
+        return redirect("/x")
+
+    bench = Bench(answer)
+    bench.get("/?q")
+    assert seen[0].peer == bench.transport.get_extra_info("peername")
+    assert not seen[0].secure
+    assert seen[0].clock is bench.clock
+    assert repr(seen[0]) == "<Request GET /?q>"
+
+
+def test_refusals_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Bench(hello).send(b"GET / HTTP/1.1\n\n")
+    assert "bare-lf" in caplog.text
+
+
+def test_an_access_log_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(record: AccessRecord) -> None:
+        raise ValueError("disk full")
+
+    bench = Bench(hello)
+    bench.site.access_log = fail
+    assert b"200 OK" in bench.get()
+    assert b"200 OK" in bench.get()
+    assert "the access log failed" in caplog.text
+
+
+def test_the_end_of_the_stream_while_an_answer_is_sent() -> None:
+    stream = Counting([], later=True)
+    bench = Bench(lambda request: Response(200, body=stream))
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
+    bench.transport.receive_eof()
+    assert stream.pending is not None
+    stream.pending.callback(b"")
+    bench.transport.settle()
+    assert bench.transport.take().endswith(b"0\r\n\r\n")
+    assert bench.transport.lost
+
+
+def test_a_transport_that_cannot_half_close_lingers_too() -> None:
+    bench = Bench(hello)
+    bench.transport.can_write_eof = lambda: False  # type: ignore[method-assign]  # as TLS has it
+    assert bench.send(b"bad\r\n").startswith(b"HTTP/1.1 400 ")
+    assert not bench.transport.is_closing()
+    bench.clock.advance(3)
+    assert bench.transport.lost

@@ -111,14 +111,18 @@ class Transfer(Protocol):
 
     def _connected(self, transport: Transport) -> None:
         transport.set_protocol(self)
-        if self._tls is not None:
-            transport = transport.start_tls(self._tls, 0)
-            # The client's farewell must be read; without TLS, a client that goes away is noticed by writing.
-            transport.resume_reading()
         self._transport = transport
         self.was_open = True
         self._timer = self._clock.call_later(self._stall, self._check_progress)
-        self.begin(transport)
+        if self._tls is None:
+            self.begin(transport)
+            return
+        tls = transport.start_tls(self._tls, 0)
+        self._transport = tls
+        # The client's farewell must be read; without TLS, a client that goes away is noticed by writing.
+        tls.resume_reading()
+        # Not before the handshake is done: the end of an empty file or listing would overtake it.
+        tls.handshake.add_callbacks(lambda _: self.begin(tls), _ignore_loss)
 
     def _not_connected(self, error: Exception) -> None:
         if not isinstance(error, TransportError):
@@ -167,6 +171,12 @@ class Transfer(Protocol):
             self.done.callback(self._seen)
         else:
             self.done.errback(self._error)
+
+
+def _ignore_loss(error: Exception) -> None:
+    """A handshake that failed is told by `connection_lost`."""
+    if not isinstance(error, TransportError):
+        raise error
 
 
 class FileDownload(Transfer):

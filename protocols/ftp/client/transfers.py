@@ -158,7 +158,7 @@ class Transfers:
         connections come from the same client.
         """
         control = self._control.transport
-        return tls if control is None else tls.resuming(control)
+        return tls if control is None else tls.resuming(control.get_extra_info("ssl_object"))
 
 
 def _abort_on_refusal(final: Deferred[Reply], channel: Channel, verb: str) -> None:

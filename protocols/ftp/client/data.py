@@ -58,7 +58,7 @@ class DataConnection(Protocol):
         self._pacer: Pacer | None = None
         self._done: Deferred[int] | None = None
         self._timer: Timer | None = None
-        self._moved = 0  # bytes, when the timer was started
+        self._seen = (0, 0, 0)  # the progress when the timer was started
         self._count = 0  # bytes consumed or produced
         self._ours = False  # whether a Deferred of our own side is being waited for
         self._sending = False  # whether the transport reads a file of ours
@@ -271,21 +271,23 @@ class DataConnection(Protocol):
 
     def _watch(self) -> None:
         """Look again in `quiet_timeout` seconds whether a byte has moved."""
-        self._moved = self._passed()
+        self._seen = self._progress()
         self._timer = self._clock.call_later(self._quiet_timeout, self._check)
 
     def _check(self) -> None:
         self._timer = None
-        if self._ours or self._passed() != self._moved:
+        if self._ours or self._progress() != self._seen:
             self._watch()
         else:
             self._fail(TimedOut(f"no data for {self._quiet_timeout:g} seconds"))
 
-    def _passed(self) -> int:
+    def _progress(self) -> tuple[int, int, int]:
+        """Return what changes with every byte that moves. TLS counts bytes as sent when they are encrypted:
+        that they leave only shows in what is buffered.
+        """
         transport = self._open()
-        received: int = transport.get_extra_info("bytes_received", 0)
-        sent: int = transport.get_extra_info("bytes_sent", 0)
-        return received + sent - transport.get_write_buffer_size()
+        info = transport.get_extra_info
+        return info("bytes_received", 0), info("bytes_sent", 0), transport.get_write_buffer_size()
 
     def _fail(self, error: Exception) -> None:
         if self._error is None:

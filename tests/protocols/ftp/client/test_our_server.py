@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from portable.deferred import ensure_deferred
+from portable.deferred import Deferred, ensure_deferred
 from portable.errors import Cancelled
 from portable.options import check_values
 from portable.passwords import hash_password
@@ -17,13 +17,16 @@ from portable.tls import client_options
 from portable.transport import Address
 from protocols.ftp.client import CommandRefused, connect_ftp, download, mirror, upload
 from protocols.servers.ftp import KIND
+from protocols.socks.endpoint import SocksEndpoint
 from tests.protocols.ftp.client.foreign_servers import PASSWORD, USER, ForeignServer
 from tests.protocols.ftp.client.sessions import logged_in, never, run, session
+from tests.protocols.servers.socks.proxies import proxy
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from portable.endpoints import TCPClientEndpoint
     from portable.reactor import Reactor
     from tests.portable.tls.certs import Certificates
 
@@ -161,3 +164,22 @@ def test_a_hundred_small_files(reactor: Reactor, tmp_path: Path) -> None:
 
     with serving(reactor, tmp_path / "root") as server:
         run(reactor, main(server))
+
+
+def test_everything_passes_through_a_proxy(reactor: Reactor, pyftpdlib: ForeignServer) -> None:
+    """The control connection and the data connections: nothing reaches the server but by our SOCKS server."""
+
+    async def main(through: TCPClientEndpoint) -> None:
+        def connect(factory: typing.Callable[[], typing.Any], host: str, port: int) -> Deferred[typing.Any]:
+            dialled.append(port)
+            return SocksEndpoint(through, host, port).connect(reactor, factory)
+
+        client = await connect_ftp(reactor, pyftpdlib.endpoint, connect=connect)
+        await client.login(pyftpdlib.user, pyftpdlib.password)
+        assert await client.read(await client.store_unique(b"by proxy"), 100) == b"by proxy"
+        await client.quit()
+
+    dialled: list[int] = []
+    with proxy(reactor, socks5=True) as endpoint:
+        run(reactor, main(endpoint))
+    assert len(dialled) == 3

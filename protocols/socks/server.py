@@ -261,7 +261,7 @@ class SocksServer(RelayEnd):
         if literal(peer.host) not in expected:
             # Both are closed, says SOCKS 4. Waiting on would let a stranger try again and again.
             arrived.abort()
-            raise Refused(f"{peer} came instead of {request.host}", Outcome.FORBIDDEN)
+            raise Refused(f"{peer.host} came instead of {request.host}", Outcome.FORBIDDEN)
         self._reply(transport, Outcome.GRANTED, peer)
         return end
 

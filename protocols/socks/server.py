@@ -203,8 +203,7 @@ class SocksServer(RelayEnd):
             opening = ensure_deferred(self._connect(request))
             end = await opening.timeout(limits.connect, self._clock)
             # SOCKS 4 lets clients ignore the address; some take it for their own, and name it in a PORT of FTP.
-            local = None if end.transport is None else end.transport.get_extra_info("sockname")
-            self._reply(transport, Outcome.GRANTED, local)
+            self._reply(transport, Outcome.GRANTED, _transport_of(end).get_extra_info("sockname"))
         elif request.command == Command.BIND:
             end = await self._bind(transport, request)
         else:
@@ -229,9 +228,7 @@ class SocksServer(RelayEnd):
         end = await connect_to_addresses(
             proxy.reactor, self._make_end, hosts, request.port, timeout=proxy.limits.connect
         )
-        transport = end.transport
-        if transport is None:
-            raise AssertionError("connected without a transport")
+        transport = _transport_of(end)
         peer = transport.get_extra_info("peername")
         if proxy.is_itself(peer, transport.get_extra_info("sockname")):
             transport.abort()
@@ -253,9 +250,7 @@ class SocksServer(RelayEnd):
         finally:
             proxy.waiting -= 1
             self._waiting = False
-        arrived = end.transport
-        if arrived is None:
-            raise AssertionError("arrived without a transport")
+        arrived = _transport_of(end)
         peer = arrived.get_extra_info("peername")
         expected = [each for host in hosts for each in meanings(host)]
         if literal(peer.host) not in expected:
@@ -318,7 +313,6 @@ class SocksServer(RelayEnd):
     def _record(self) -> None:
         request = self._request
         target = self._target
-        transport = None if target is None else target.transport
         self._proxy.record(
             Record(
                 peer=self._peer,
@@ -330,13 +324,19 @@ class SocksServer(RelayEnd):
                 port=0 if request is None else request.port,
                 user=self._user,
                 identified=self._identified,
-                address=None if transport is None else transport.get_extra_info("peername"),
+                address=None if target is None else _transport_of(target).get_extra_info("peername"),
                 code=self._code,
                 sent=0 if target is None else self.received,
                 received=0 if target is None else target.received,
                 result=self._result,
             )
         )
+
+
+def _transport_of(end: RelayEnd) -> Transport:
+    if end.transport is None:
+        raise AssertionError("connected without a transport")
+    return end.transport
 
 
 def _peek_version(reader: Reader) -> int | None:

@@ -11,6 +11,7 @@ import typing
 from ci.acceptance.model import Client, Port, Server
 from ci.acceptance.record import Transcript
 from ci.acceptance.stage import read_all, read_some
+from ci.acceptance.targets import echo, nobody, serve
 from ci.acceptance.views import mask
 
 if typing.TYPE_CHECKING:
@@ -28,39 +29,17 @@ _HERE = socket.inet_aton("127.0.0.1")
 _ports = {"target": 0, "nobody": 0}
 
 
-def _serve(listener: socket.socket) -> None:
+def _page_or_echo(sock: socket.socket) -> None:
     """Give a page to whoever asks for one, and echo the rest."""
-
-    def talk(sock: socket.socket) -> None:
-        with sock, contextlib.suppress(OSError):
-            while data := sock.recv(65536):
-                if data.startswith(b"GET "):
-                    sock.sendall(_PAGE)
-                    return
-                sock.sendall(data)
-
-    while True:
-        try:
-            sock, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=talk, args=(sock,), daemon=True).start()
+    if sock.recv(4, socket.MSG_PEEK) == b"GET ":
+        sock.recv(65536)
+        sock.sendall(_PAGE)
+    else:
+        echo(sock)
 
 
 def _prepare(shop: Workshop) -> list[list[str]]:
-    target = socket.create_server(("127.0.0.1", 0))
-
-    def close() -> None:
-        target.shutdown(socket.SHUT_RDWR)
-        target.close()
-
-    shop.closers.append(close)
-    threading.Thread(target=_serve, args=(target,), daemon=True).start()
-    # Bound and not listening: refuses, and nobody else can take the port.
-    nobody = socket.socket()
-    nobody.bind(("127.0.0.1", 0))
-    shop.closers.append(nobody.close)
-    _ports.update(target=target.getsockname()[1], nobody=nobody.getsockname()[1])
+    _ports.update(target=serve(shop, _page_or_echo), nobody=nobody(shop))
     log = ["--log", "traffic.log"]
     here = ["--allow", "127.0.0.0/8", "--deny", "*.denied.example"]
     return [

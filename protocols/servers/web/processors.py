@@ -1,9 +1,9 @@
 """Which files of a folder are programs, and which are copies of programs that nobody may see.
 
-A program is known by the end of its name, in capitals or not, and never sent as it is. Neither is what an editor
-or a person left beside it, such as "x.php~", "x.php.bak" or "x.cgi.gz": its source would tell passwords. A program
-is reached as any other file is, through no symbolic link and never outside of the root; but whoever may write in
-the folder may have anything run there, with the rights of the server.
+A program is known by the end of its name, in capitals or not, and never sent as it is. Neither is what an
+editor or a person left beside it, such as "x.php~", "x.php.bak" or "x.cgi.gz": its source would tell passwords.
+A program is reached as any other file is, through no symbolic link and never outside of the root; but whoever
+may write in the folder may have anything run there, with the rights of the server.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ import typing
 from dataclasses import dataclass
 
 if typing.TYPE_CHECKING:
+    from portable.deferred import Deferred
     from portable.files import OpenFile
+    from protocols.http.messages import Response
     from protocols.http.request import Request
-    from protocols.http.resource import Rendered
+
+    # What a program's file is answered by.
+    Answer = Response | Deferred[Response]
 
 __all__ = ["HIDDEN", "PROCESSORS", "Processor", "Processors", "Program"]
 
@@ -25,7 +29,8 @@ PROCESSORS = ("cgi", "php", "epy", "rpy")
 # What `Processors.kind` says of a name that is not shown.
 HIDDEN = "hidden"
 
-_SUFFIX = re.compile(r"\.(" + "|".join(PROCESSORS) + r")([^0-9a-z].*)?\Z", re.IGNORECASE)
+# Other names for PHP are known by their custom, and not run.
+_SUFFIX = re.compile(r"\.(cgi|php[0-9]?|phtml|epy|rpy)([^0-9a-z].*)?\Z", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Program:
 class Processor(typing.Protocol):
     """Runs the programs of one kind."""
 
-    def render(self, request: Request, program: Program, opened: OpenFile) -> Rendered:
+    def render(self, request: Request, program: Program, opened: OpenFile) -> Answer:
         """Return the answer of `program`. `opened` is its file, and belongs to the processor from now on."""
 
 
@@ -56,7 +61,7 @@ class Processors:
     """Those of one folder.
 
     Args:
-        processors: by the end of the names. Programs of the other kinds of PROCESSORS are neither run nor shown.
+        processors: by the end of the names. Programs of the other PROCESSORS are neither run nor shown.
     """
 
     def __init__(self, processors: typing.Mapping[str, Processor]) -> None:
@@ -71,7 +76,7 @@ class Processors:
             return ""
         suffix = found.group(1).lower()
         if found.group(2) or suffix not in self._processors or name.lower().startswith("nph-"):
-            # RFC 3875 5: "nph-" programs speak HTTP themselves. They would have to be trusted with the connection.
+            # "nph-" programs speak HTTP themselves (RFC 3875 5): they would need to be given the connection.
             return HIDDEN
         return suffix
 
@@ -79,6 +84,6 @@ class Processors:
         """Return whether a file is run. What everybody may change is not."""
         return not opened.status.mode & stat.S_IWOTH
 
-    def render(self, kind: str, request: Request, program: Program, opened: OpenFile) -> Rendered:
+    def render(self, kind: str, request: Request, program: Program, opened: OpenFile) -> Answer:
         """Return the answer of a program of that `kind`."""
         return self._processors[kind].render(request, program, opened)

@@ -275,7 +275,13 @@ KIND = Kind(
             "anything. Those left out are neither run nor shown; none sends all files as they are",
             metavar="NAME,...",
         ),
-        Option("script-timeout", "duration", DEFAULT_SECONDS, "time that a cgi, php or epy program may take"),
+        Option(
+            "script-timeout",
+            "duration",
+            DEFAULT_SECONDS,
+            "time that a cgi, php or epy program may take",
+            minimum=0.1,
+        ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),
         Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
         Option(

@@ -338,13 +338,17 @@ class StaticFolder:
             entries, truncated = folder.list_directory(MAX_LISTED)
         shown: list[FolderEntry] = []
         for entry in entries:
-            if entry.name.startswith(".") or (self.processors and self.processors.kind(entry.name) == HIDDEN):
+            if entry.name.startswith(".") or (not entry.is_dir and self._is_copy(entry.name)):
                 continue
             if not entry.is_link:
                 shown.append(entry)
             elif self._follow_links:
                 self._add_link(segments, entry, shown)
         return shown, truncated
+
+    def _is_copy(self, name: str) -> bool:
+        """Return whether a file of this name may show the source of a program."""
+        return self.processors is not None and self.processors.kind(name) == HIDDEN
 
     def _add_link(self, segments: tuple[str, ...], entry: FolderEntry, shown: list[FolderEntry]) -> None:
         try:

@@ -57,6 +57,11 @@ def test_a_program_in_a_folder_and_as_its_index(site: Site) -> None:
 def test_a_folder_may_be_called_like_a_program(site: Site) -> None:
     site.put("old.cgi/page.html", "page", 0o644)
     assert site.ask("/old.cgi/page.html").body == b"page"
+    site.put("new.php.d/page.html", "another", 0o644)
+    assert site.ask("/new.php.d/page.html").body == b"another"
+    listing = site.ask("/").body
+    assert b'"old.cgi/"' in listing
+    assert b'"new.php.d/"' in listing
     site.shell("old.cgi/new.cgi", SHOW)
     assert site.ask("/old.cgi/new.cgi/x").body == b"GET|/old.cgi/new.cgi|/x||||"
 

@@ -89,6 +89,22 @@ class Site(Running):
 
         return _take_apart(self.beside(talk))
 
+    def get_until_broken(self, target: str) -> bytes:
+        """Ask for `target`, and return what comes until the connection ends or is reset."""
+
+        def talk() -> bytes:
+            with self.connect() as sock:
+                sock.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                data = b""
+                try:
+                    while piece := sock.recv(65536):
+                        data += piece
+                except ConnectionResetError:
+                    pass
+                return data
+
+        return self.beside(talk)
+
     def running(self) -> int:
         """Return how many CGI and PHP programs run."""
         service = self.service

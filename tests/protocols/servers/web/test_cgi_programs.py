@@ -103,21 +103,9 @@ def test_a_length_that_the_program_says_is_passed_on(site: Site) -> None:
 
 def test_a_wrong_length_breaks_the_answer_off(site: Site) -> None:
     site.shell("x.cgi", "printf 'Status: 200\\nContent-Length: 9\\n\\nbody'")
-    assert len(site.beside(lambda: _until_broken(site, b"/x.cgi")).partition(b"\r\n\r\n")[2]) < 9
+    assert len(site.get_until_broken("/x.cgi").partition(b"\r\n\r\n")[2]) < 9
     site.shell("x.cgi", "printf 'Status: 200\\nContent-Length: 2\\n\\nbody'")
-    assert b"body" not in site.beside(lambda: _until_broken(site, b"/x.cgi"))
-
-
-def _until_broken(site: Site, target: bytes) -> bytes:
-    with site.connect() as sock:
-        sock.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
-        data = b""
-        try:
-            while piece := sock.recv(65536):
-                data += piece
-        except ConnectionResetError:
-            pass
-        return data
+    assert b"body" not in site.get_until_broken("/x.cgi")
 
 
 def test_connections_go_on_after_a_program(site: Site) -> None:

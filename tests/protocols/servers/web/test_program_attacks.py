@@ -339,19 +339,7 @@ def test_an_answer_whose_program_is_ended_is_cut(
     monkeypatch.setattr(programrun, "KILL_GRACE", 0.2)
     site = Site(reactor, folder, script_timeout=0.7)
     site.shell("x.cgi", f"{OK}; echo some; {STUBBORN}; wait; wait")
-
-    def talk() -> bytes:
-        with site.connect() as sock:
-            sock.sendall(b"GET /x.cgi HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            data = b""
-            try:
-                while piece := sock.recv(65536):
-                    data += piece
-            except ConnectionResetError:
-                pass
-            return data
-
-    data = site.beside(talk)
+    data = site.get_until_broken("/x.cgi")
     assert b"some" in data
     assert b"0\r\n\r\n" not in data
     site.settle()
@@ -360,19 +348,7 @@ def test_an_answer_whose_program_is_ended_is_cut(
 
 def test_an_answer_whose_program_died_is_cut(site: Site) -> None:
     site.shell("x.cgi", f"{OK}; echo some; kill -9 $$")
-
-    def talk() -> bytes:
-        with site.connect() as sock:
-            sock.sendall(b"GET /x.cgi HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            data = b""
-            try:
-                while piece := sock.recv(65536):
-                    data += piece
-            except ConnectionResetError:
-                pass
-            return data
-
-    assert b"0\r\n\r\n" not in site.beside(talk)
+    assert b"0\r\n\r\n" not in site.get_until_broken("/x.cgi")
 
 
 @pytest.mark.parametrize(

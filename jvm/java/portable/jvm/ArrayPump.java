@@ -21,7 +21,11 @@ public final class ArrayPump implements AutoCloseable {
     private final int[] opHeaders;
     private final byte[] opPayloads;
 
-    /** Wraps `pump`, whose poll and apply must not be called any more; its other methods may. */
+    /**
+     * Wraps a pump.
+     *
+     * @param pump whose poll and apply must not be called any more; its other methods may
+     */
     public ArrayPump(Pump pump) {
         this.pump = pump;
         eventFields = pump.eventHeaders().asIntBuffer();
@@ -34,32 +38,39 @@ public final class ArrayPump implements AutoCloseable {
         opPayloads = new byte[opBytes.capacity()];
     }
 
-    /** Returns the pump, for everything but poll and apply. */
+    /** {@return the pump, for everything but poll and apply} */
     public Pump pump() {
         return pump;
     }
 
-    /** Returns the events' records, four ints each; the same array always. */
+    /** {@return the events' records, four ints each; the same array always} */
     public int[] eventHeaders() {
         return eventHeaders;
     }
 
-    /** Returns the events' payloads; the same array always. */
+    /** {@return the events' payloads; the same array always} */
     public byte[] eventPayloads() {
         return eventPayloads;
     }
 
-    /** Returns the array that takes the operations' records, four ints each; the same one always. */
+    /** {@return the array that takes the operations' records, four ints each; the same one always} */
     public int[] opHeaders() {
         return opHeaders;
     }
 
-    /** Returns the array that takes the operations' payloads; the same one always. */
+    /** {@return the array that takes the operations' payloads; the same one always} */
     public byte[] opPayloads() {
         return opPayloads;
     }
 
-    /** Does what {@link Pump#poll} does. */
+    /**
+     * Does what {@link Pump#poll} does.
+     *
+     * @param timeoutMillis see there
+     * @param nops see there
+     * @return see there
+     * @throws PumpException see there
+     */
     public long poll(int timeoutMillis, int nops) throws PumpException {
         handOver(nops);
         long result = pump.poll(timeoutMillis, nops);
@@ -68,7 +79,11 @@ public final class ArrayPump implements AutoCloseable {
         return result;
     }
 
-    /** Does what {@link Pump#apply} does. */
+    /**
+     * Does what {@link Pump#apply} does.
+     *
+     * @param nops see there
+     */
     public void apply(int nops) {
         handOver(nops);
         pump.apply(nops);

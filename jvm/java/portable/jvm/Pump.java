@@ -90,7 +90,11 @@ public final class Pump implements AutoCloseable {
         void select(Selector selector, Consumer<SelectionKey> action, int timeoutMillis) throws IOException;
     }
 
-    /** Makes a pump with buffers of the usual sizes. */
+    /**
+     * Makes a pump with buffers of the usual sizes.
+     *
+     * @throws PumpException there is no selector to be had
+     */
     public Pump() throws PumpException {
         this(4096, 512 * 1024, 8192, 1024 * 1024);
     }
@@ -102,6 +106,7 @@ public final class Pump implements AutoCloseable {
      * @param eventBytes the most bytes of data in one turn, at least 128 KB; addresses come on top
      * @param maxOps the most operations handed over at once
      * @param opBytes the most bytes of payload of these
+     * @throws PumpException there is no selector to be had
      */
     public Pump(int maxEvents, int eventBytes, int maxOps, int opBytes) throws PumpException {
         this(maxEvents, eventBytes, maxOps, opBytes, Pump::selectFor);
@@ -139,22 +144,22 @@ public final class Pump implements AutoCloseable {
 
     // Whoever has these buffers always sees all of them: their positions and limits are never moved here.
 
-    /** Returns the buffer of the events' records; the same one always. */
+    /** {@return the buffer of the events' records; the same one always} */
     public ByteBuffer eventHeaders() {
         return events.headers;
     }
 
-    /** Returns the buffer of the events' payloads; the same one always. */
+    /** {@return the buffer of the events' payloads; the same one always} */
     public ByteBuffer eventPayloads() {
         return events.payloads;
     }
 
-    /** Returns the buffer that takes the operations' records; the same one always. */
+    /** {@return the buffer that takes the operations' records; the same one always} */
     public ByteBuffer opHeaders() {
         return opHeaders;
     }
 
-    /** Returns the buffer that takes the operations' payloads; the same one always. */
+    /** {@return the buffer that takes the operations' payloads; the same one always} */
     public ByteBuffer opPayloads() {
         return opPayloads;
     }
@@ -165,6 +170,7 @@ public final class Pump implements AutoCloseable {
      * @param timeoutMillis the longest wait; 0 = none, -1 = no limit
      * @param nops how many operations are in the buffers
      * @return the number of events, and in the upper 32 bits the number of bytes of their payloads
+     * @throws PumpException the selector is broken
      */
     public long poll(int timeoutMillis, int nops) throws PumpException {
         turn++;
@@ -341,6 +347,7 @@ public final class Pump implements AutoCloseable {
      * @param backlog how many connections may wait to be accepted
      * @param reusePort whether others may listen on the same port, if they say so too
      * @return the id
+     * @throws PumpException the address is in use, or none of ours
      */
     public int listenTcp(String host, int port, int backlog, boolean reusePort) throws PumpException {
         InetSocketAddress address = Addresses.toBind(host, port);
@@ -364,7 +371,10 @@ public final class Pump implements AutoCloseable {
      * Listens on a Unix socket; accepting starts with {@link #resumeAccepting}. The file is left to the caller,
      * who removes a stale one before and this one after, and sets its mode.
      *
+     * @param path where; at most about 100 bytes
+     * @param backlog how many connections may wait to be accepted
      * @return the id
+     * @throws PumpException the path is in use, or none that can be made
      */
     public int listenUnix(String path, int backlog) throws PumpException {
         ServerSocketChannel channel = null;
@@ -385,17 +395,32 @@ public final class Pump implements AutoCloseable {
         return listener.id;
     }
 
-    /** Starts or continues to accept. */
+    /**
+     * Starts or continues to accept.
+     *
+     * @param listener its id
+     * @throws PumpException it is closed
+     */
     public void resumeAccepting(int listener) throws PumpException {
         listener(listener).resume();
     }
 
-    /** Stops accepting for a while; connections wait in the system. */
+    /**
+     * Stops accepting for a while; connections wait in the system.
+     *
+     * @param listener its id
+     * @throws PumpException it is closed
+     */
     public void pauseAccepting(int listener) throws PumpException {
         listener(listener).pause();
     }
 
-    /** Stops listening. The port is free when this returns; there is no event. */
+    /**
+     * Stops listening. The port is free when this returns; there is no event.
+     *
+     * @param listener its id
+     * @throws PumpException it is closed already
+     */
     public void closeListener(int listener) throws PumpException {
         Listener closing = listener(listener);
         closing.closeChannel();
@@ -413,8 +438,10 @@ public final class Pump implements AutoCloseable {
      * Opens a TCP connection. CONNECTED follows, or CLOSED with the reason, and nothing before the next poll.
      *
      * @param host a literal address
+     * @param port from 1
      * @param localHost the literal address to come from; "" for any
      * @return the id
+     * @throws PumpException it cannot even be begun
      */
     public int connectTcp(String host, int port, String localHost) throws PumpException {
         InetSocketAddress address = Addresses.of(host, port);
@@ -434,7 +461,9 @@ public final class Pump implements AutoCloseable {
      * Opens a connection to a Unix socket, as {@link #connectTcp} does. CLOSED with EAGAIN means that the
      * listener has a full queue.
      *
+     * @param path the socket
      * @return the id
+     * @throws PumpException it cannot even be begun
      */
     public int connectUnix(String path) throws PumpException {
         SocketChannel channel = null;
@@ -453,7 +482,10 @@ public final class Pump implements AutoCloseable {
      * Opens a UDP socket that receives from everybody, at once.
      *
      * @param host a literal address, "" for all
+     * @param port 0 for any free one
+     * @param reusePort whether others may bind the same port, if they say so too
      * @return the id
+     * @throws PumpException the address is in use, or none of ours
      */
     public int bindUdp(String host, int port, boolean reusePort) throws PumpException {
         InetSocketAddress address = Addresses.toBind(host, port);
@@ -474,7 +506,9 @@ public final class Pump implements AutoCloseable {
      * Opens a UDP socket that sends to and receives from one peer.
      *
      * @param host a literal address
+     * @param port from 1
      * @return the id
+     * @throws PumpException there is no way to the peer
      */
     public int connectUdp(String host, int port) throws PumpException {
         InetSocketAddress address = Addresses.of(host, port);
@@ -512,7 +546,13 @@ public final class Pump implements AutoCloseable {
         return failure;
     }
 
-    /** Returns our address of `id`: `host\nport`, or the path. */
+    /**
+     * Tells our own address.
+     *
+     * @param id of a socket
+     * @return `host\nport`, or the path
+     * @throws PumpException it is closed
+     */
     public String localAddress(int id) throws PumpException {
         try {
             return Addresses.text(((NetworkChannel) slot(id).channel()).getLocalAddress());
@@ -521,7 +561,13 @@ public final class Pump implements AutoCloseable {
         }
     }
 
-    /** Returns the peer's address of `id`: `host\nport`, or the path ("" if it has none). */
+    /**
+     * Tells the peer's address.
+     *
+     * @param id of a socket
+     * @return `host\nport`, or the path; "" if it has none
+     * @throws PumpException it is closed, or has no peer
+     */
     public String remoteAddress(int id) throws PumpException {
         try {
             if (slot(id).channel() instanceof SocketChannel stream) {
@@ -551,12 +597,12 @@ public final class Pump implements AutoCloseable {
         throw new PumpException("EBADF", "not a listener: " + id);
     }
 
-    /** Returns how many stream connections there are, those that are being opened included. */
+    /** {@return how many stream connections there are, those that are being opened included} */
     public int connections() {
         return connections;
     }
 
-    /** Returns how many bytes of memory outside the heap this pump holds. */
+    /** {@return how many bytes of memory outside the heap this pump holds} */
     public long directBytes() {
         long shared = events.headers.capacity() + events.payloads.capacity();
         shared += opHeaders.capacity() + opPayloads.capacity();

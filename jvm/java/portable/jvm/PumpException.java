@@ -19,7 +19,7 @@ public final class PumpException extends IOException {
         this.code = ErrnoNames.of(cause);
     }
 
-    /** Returns the errno name, such as "EADDRINUSE". */
+    /** {@return the errno name, such as "EADDRINUSE"} */
     public String code() {
         return code;
     }

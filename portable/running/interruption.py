@@ -1,8 +1,8 @@
 """Stopping code that runs in another thread.
 
 CPython raises an exception in a thread that did not ask for it, between two steps of its byte code. So a loop
-without end stops at once; a call that waits in C, such as `time.sleep`, stops when it returns. Other Pythons may
-have no such thing: `interrupt` then says so.
+without end stops at once; a call that waits in C, such as `time.sleep`, stops when it returns. Other Pythons
+may have no such thing: `interrupt` then says so.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ __all__ = ["Interruptible"]
 
 R = typing.TypeVar("R")
 
-# Seconds. The lock is held for moments; but if an interrupted thread should ever keep it, the loop must not wait.
+# Seconds. The lock is held for moments; but if an interrupted thread should ever keep it, the loop must not
+# wait.
 _PATIENCE = 1.0
 
 
 class Interruptible:
     """One call in a thread, which `interrupt` ends with a KeyboardInterrupt.
 
-    `run` is for the thread, `interrupt` for any other. An exception that comes too late is taken back, so that it
-    does not hit what the thread does next.
+    `run` is for the thread, `interrupt` for any other. An exception that comes too late is taken back, so
+    that it does not hit what the thread does next.
     """
 
     def __init__(self, function: typing.Callable[[], R]) -> None:

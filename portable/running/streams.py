@@ -1,12 +1,12 @@
 """Standard streams that belong to whoever is running code, and otherwise to the process.
 
 `sys.stdout` and its kin are one for the whole process, while several people may run code at the same time, in
-threads or in turns on the loop. So they are replaced once, by streams that look at a context variable: where that is
-set, it has the text; elsewhere, everything goes where it went before. A thread that such code starts has a context
-of its own, so its output is the process's.
+threads or in turns on the loop. So they are replaced once, by streams that look at a context variable: where
+that is set, it has the text; elsewhere, everything goes where it went before. A thread that such code starts
+has a context of its own, so its output is the process's.
 
-There is nobody to answer `input()`: it finds the end of the stream. What child processes and libraries in C write
-to the descriptors 1 and 2 does not pass through here.
+There is nobody to answer `input()`: it finds the end of the stream. What child processes and libraries in C
+write to the descriptors 1 and 2 does not pass through here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Shared(io.TextIOBase):
     def fileno(self) -> int:
         if self._is_ours():
             raise io.UnsupportedOperation("this stream has no descriptor")
-        return self.original.fileno()
+        return int(self.original.fileno())
 
     def close(self) -> None:
         """Do nothing for whoever runs code: `quit()` closes `sys.stdin`, which is everybody's."""

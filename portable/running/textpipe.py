@@ -23,9 +23,13 @@ class TextPipe:
 
     Args:
         wake: called in the writer's thread when there is something to read, once until `read` was called.
+
+    Attributes:
+        lost: characters that the reader's own thread wrote and that found no room.
     """
 
     def __init__(self, wake: typing.Callable[[], object]) -> None:
+        self.lost = 0
         self._wake = wake
         self._chunks: collections.deque[str] = collections.deque()
         self._written = 0
@@ -42,6 +46,7 @@ class TextPipe:
             room = CAPACITY - (self._written - self._read)
             if room <= 0:
                 if threading.get_ident() == self._reader:
+                    self.lost += len(text) - start
                     return
                 self._room.acquire(timeout=_LOOK)
                 continue

@@ -16,8 +16,8 @@ __all__ = [
     "REJECTED",
     "TTABLE_REJECTED",
     "Accepted",
-    "CharsetNegotiation",
     "CharsetMessage",
+    "CharsetNegotiation",
     "Rejected",
     "Request",
     "TranslationTable",
@@ -37,8 +37,9 @@ _TTABLE_REJECTED = 5
 REJECTED = bytes([_REJECTED])
 TTABLE_REJECTED = bytes([_TTABLE_REJECTED])
 
-# What we agree to: the names of the registry of IANA, and what Python calls them. All have ASCII in its place, and
-# no state that one character leaves to the next: so keys can be told, and what is cut can be decoded.
+# What we agree to: the names of the registry of IANA, and what Python calls them. All have ASCII in its
+# place, and no state that one character leaves to the next: so keys can be told, and what is cut can be
+# decoded.
 KNOWN = {
     "utf-8": "utf-8",
     "utf8": "utf-8",
@@ -166,8 +167,8 @@ class CharsetNegotiation:
             raise RemoteProtocolError(f"more than {MAX_REQUESTS} requests for a character set")
         if isinstance(message, TranslationTable):
             return TTABLE_REJECTED if message.offered else None
-        # Of two requests that cross each other the server's is answered, and the client's rejected. Only servers
-        # ask here.
+        # Of two requests that cross each other the server's is answered, and the client's rejected. Only
+        # servers ask here.
         chosen = None if self._asked else choose(message.names)
         if chosen is None:
             return REJECTED

@@ -1,8 +1,8 @@
 """Which options are in effect: the Q method (RFC 1143), with which no negotiation goes on for ever.
 
-Each option is two switches, one for what we do (they say DO and DONT, we WILL and WONT) and one for what the peer
-does (they say WILL and WONT, we DO and DONT). Both are the same machine, with "yes" for WILL or DO and "no" for
-WONT or DONT. From RFC 1143 7, with the queue bit drawn as states of its own:
+Each option is two switches, one for what we do (they say DO and DONT, we WILL and WONT) and one for what the
+peer does (they say WILL and WONT, we DO and DONT). Both are the same machine, with "yes" for WILL or DO and
+"no" for WONT or DONT. From RFC 1143 7, with the queue bit drawn as states of its own:
 
     state                 yes came                    no came                ask for it       ask against it
     NO                    agreed: YES, say yes        -                      WANTYES,         -
@@ -13,7 +13,8 @@ WONT or DONT. From RFC 1143 7, with the queue bit drawn as states of its own:
     WANTYES               YES                         NO                     -                WANTYES_OPPOSITE
     WANTYES_OPPOSITE      WANTNO, say no              NO                     WANTYES          -
 
-A dash changes nothing and says nothing. An option is in effect in the state YES, and while it is being switched off.
+A dash changes nothing and says nothing. An option is in effect in the state YES, and while it is being
+switched off.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from protocols.telnet.codes import DO, DONT, WILL, WONT
 
 __all__ = ["MAX_ANSWERS", "Change", "Input", "Negotiator", "State", "step"]
 
-# Answers to what the peer asks unasked, for each option and side of a connection. People who toggle an option are
-# done sooner; a peer that asks again whenever it is refused, or toggles in a circle, would never be.
+# Answers to what the peer asks unasked, for each option and side of a connection. People who toggle an option
+# are done sooner; a peer that asks again whenever it is refused, or toggles in a circle, would never be.
 MAX_ANSWERS = 32
 
 

@@ -18,8 +18,8 @@ _ENTER = re.compile(rb"\r[\n\0]?|\n")
 class KeyboardDecoder:
     """What a user sends: CR LF, CR NUL, CR and LF are all the same key, which is given as CR.
 
-    RFC 1123 3.3.1 has servers treat the first two alike; clients in binary mode, and things that are no telnet, send
-    the others. The key is given at its first byte: nobody would wait for the second.
+    RFC 1123 3.3.1 has servers treat the first two alike; clients in binary mode, and things that are no
+    telnet, send the others. The key is given at its first byte: nobody would wait for the second.
     """
 
     def __init__(self) -> None:

@@ -26,8 +26,8 @@ __all__ = [
     "subnegotiation",
 ]
 
-# Bytes between IAC SB and IAC SE, the option included; an IAC IAC inside counts as one. A terminal's name has 40,
-# a list of character sets a few hundred. Without a limit a peer fills our memory without a single line.
+# Bytes between IAC SB and IAC SE, the option included; an IAC IAC inside counts as one. A terminal's name has
+# 40, a list of character sets a few hundred. Without a limit a peer fills our memory without a single line.
 MAX_SUBNEGOTIATION = 1024
 
 _IAC = b"\xff"
@@ -95,8 +95,8 @@ class TelnetParser:
         """Return the next event, or None if more bytes are needed.
 
         Raises:
-            RemoteProtocolError: a sub-negotiation is longer than MAX_SUBNEGOTIATION, has no option, or has an IAC
-                inside that is followed by neither IAC nor SE.
+            RemoteProtocolError: a sub-negotiation is longer than MAX_SUBNEGOTIATION, has no option, or has an
+                IAC inside that is followed by neither IAC nor SE.
         """
         if self._error:
             raise RemoteProtocolError(self._error)

@@ -1,9 +1,9 @@
 """The server's side of telnet: a terminal at the other end of a connection, for somebody to write to and read from.
 
-The server offers to echo and to suppress go-ahead (RFC 857, RFC 858), which has clients send each key as it is hit;
-and asks for the size of the window, the type of the terminal and the encoding. A client may refuse any of that.
-Everything else is refused, LINEMODE (RFC 1184) and NEW-ENVIRON (RFC 1572) too: the latter has let people log in as
-somebody else (CVE-1999-0073, CVE-2026-24061).
+The server offers to echo and to suppress go-ahead (RFC 857, RFC 858), which has clients send each key as it
+is hit; and asks for the size of the window, the type of the terminal and the encoding. A client may refuse
+any of that. Everything else is refused, LINEMODE (RFC 1184) and NEW-ENVIRON (RFC 1572) too: the latter has
+let people log in as somebody else (CVE-1999-0073, CVE-2026-24061).
 
 Go-ahead is never sent, as RFC 1123 3.2.2 allows who has offered to suppress it.
 """
@@ -38,7 +38,7 @@ from protocols.telnet.ttype import SEND, decode_ttype
 
 if typing.TYPE_CHECKING:
     from portable.errors import TransportError
-    from portable.transport import Transport
+    from portable.transport import Address, Transport
 
 __all__ = ["COLUMNS", "ROWS", "TelnetServer", "TerminalUser"]
 
@@ -61,6 +61,9 @@ class TerminalUser(typing.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take keys. Enter is CR; telnet's commands to interrupt, erase and end are ^C, DEL, ^U and ^D."""
+
+    def input_ended(self) -> None:
+        """Take that no more keys will come. Close the terminal when nothing is left to be done."""
 
     def terminal_changed(self) -> None:
         """Look at the attributes of the terminal again."""
@@ -87,8 +90,8 @@ class TelnetServer(Protocol):
     Attributes:
         columns, rows: of the window, in characters.
         kind: of the terminal, as terminfo has it ("xterm-256color"); "" if the client does not tell.
-        interactive: whether the client sends each key, and shows nothing but what we write. If not, it sends whole
-            lines and shows them itself.
+        interactive: whether the client sends each key, and shows nothing but what we write. If not, it sends
+            whole lines and shows them itself.
         encoding: of text, as Python calls it.
         peer: the client's address.
     """
@@ -117,9 +120,10 @@ class TelnetServer(Protocol):
         return self._charset.encoding
 
     @property
-    def peer(self) -> object:
+    def peer(self) -> Address | str | None:
         """See the class."""
-        return self._transport.get_extra_info("peername")
+        peer: Address | str | None = self._transport.get_extra_info("peername")
+        return peer
 
     @property
     def transport(self) -> Transport:
@@ -163,6 +167,11 @@ class TelnetServer(Protocol):
             _log.info("closing the connection of %s: %s", self.peer, error)
             self._transport.close()
         self._flush()
+
+    def eof_received(self) -> bool | None:
+        """Let what was sent before be answered."""
+        self._user.input_ended()
+        return True
 
     def pause_writing(self) -> None:
         """See `Protocol.pause_writing`."""

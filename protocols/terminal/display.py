@@ -71,7 +71,8 @@ class LineDisplay:
         end_row = row
         parts = [prompt, text]
         if column == 0 and row:
-            # The last character fills its row; a terminal goes to the next one when there is something to write.
+            # The last character fills its row; a terminal goes to the next one when there is something to
+            # write.
             parts.append(" \r")
         if cursor != len(text):
             row, column = self._place(cursor)

@@ -104,8 +104,8 @@ _PRINTING = re.compile("[^\x00-\x1f\x7f-\x9f]+")
 class KeyDecoder:
     """Turns bytes into keys. What it does not know it passes over.
 
-    A key Escape alone cannot be told from the beginning of another key without a clock; it waits for the next one.
-    Between the marks of a bracketed paste only text and Enter count.
+    A key Escape alone cannot be told from the beginning of another key without a clock; it waits for the next
+    one. Between the marks of a bracketed paste only text and Enter count.
 
     Args:
         encoding: of the bytes; a superset of ASCII. What is wrong in it becomes U+FFFD.

@@ -4,8 +4,9 @@
     name = await terminal.read_line("login: ")
     password = await terminal.read_line("password: ", hidden=True)
 
-Where the screen is interactive the line is edited here: it is shown, with the keys that people know from their shell.
-Elsewhere the peer has lines of its own, and they are only put together. What is typed while nobody reads waits.
+Where the screen is interactive the line is edited here: it is shown, with the keys that people know from
+    their shell. Elsewhere the peer has lines of its own, and they are only put together. What is typed while
+    nobody reads waits.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ __all__ = [
 MAX_TYPE_AHEAD = 65536
 # Choices shown. A screen or two.
 MAX_CHOICES = 200
-# Seconds that a peer who has ended its stream is given: for answers that are under way, no more, since one that is
-# gone looks the same.
+# Seconds that a peer who has ended its stream is given: for answers that are under way, no more, since one
+# that is gone looks the same.
 HALF_CLOSED = 10.0
 
 _BELL = "\x07"
@@ -246,16 +247,16 @@ class LineTerminal:
         """Forget what was typed, as terminals do, and tell whoever is concerned."""
         self._ahead.clear()
         self._ahead_size = 0
-        if self._completing is not None:
-            self._completing.cancel()
         if self._reading is None:
             self._put("^C\n")
             self._interrupted()
             return
         if self._interactive:
-            self._put(("" if self._hidden else self._display.leave().removesuffix("\n")) + "^C")
+            self._put(self._display.leave().removesuffix("\n") + "^C")
         self._put("\n")
         self._fail(LineInterrupted())
+        if self._completing is not None:
+            self._completing.cancel()
 
     def _take_next(self) -> bool:
         """Use one key; return whether there may be more to do."""
@@ -285,9 +286,8 @@ class LineTerminal:
         line = self._line
         if self._interactive:
             self._put(self._display.leave())
-        else:
-            # The peer has shown the end of the line itself.
-            self._at_row_start = True
+        # Else the peer has shown the end of the line itself.
+        self._at_row_start = True
         if line.overflowed:
             self._fail(LineRefused())
             return
@@ -361,8 +361,7 @@ class LineTerminal:
             line.insert(common)
             self._put(self._display.change(line.text, line.cursor))
         elif len(choices) > 1:
-            self._put(self._display.leave().removesuffix("\n") + "\n")
-            self._put(_in_columns(choices, self._screen.columns) + self._drawn())
+            self._put(self._display.leave() + _in_columns(choices, self._screen.columns) + self._drawn())
         else:
             self._put(_BELL)
 
@@ -383,7 +382,7 @@ _MOVES: dict[Text | Key, typing.Callable[[Line], int]] = {
     Key.RIGHT: lambda line: line.cursor + 1,
     Key.WORD_LEFT: Line.word_left,
     Key.WORD_RIGHT: Line.word_right,
-    Key.HOME: lambda line: 0,
+    Key.HOME: lambda _line: 0,
     Key.END: lambda line: len(line.text),
 }
 _DELETIONS: dict[Text | Key, typing.Callable[[Line], tuple[int, int]]] = {

@@ -16,7 +16,7 @@ _LOOK = 0.1
 
 
 class TextPipe:
-    """Made by the reader, in its thread, whose own `write` is never held up: what finds no room there is dropped.
+    """Made by the reader, in its thread, whose own `write` is never held up: what finds no room then is lost.
 
     There are no locks that a writer, which may be interrupted anywhere, could keep from the reader: `deque` and
     plain locks do each step as one.

@@ -1,4 +1,4 @@
-"""The encoding of text (RFC 2066): one side REQUESTs one of a list, the other ACCEPTs one of these or REJECTs all.
+"""The encoding of text (RFC 2066): one side REQUESTs one of a list, the other ACCEPTs one or REJECTs all.
 
 Translation tables are never sent, and rejected when offered: they are for encodings that Python knows anyway.
 """

@@ -1,4 +1,4 @@
-"""The server's side of telnet: a terminal at the other end of a connection, for somebody to write to and read from.
+"""The server's side of telnet: a terminal at the other end, for somebody here to write to and read from.
 
 The server offers to echo and to suppress go-ahead (RFC 857, RFC 858), which has clients send each key as it
 is hit; and asks for the size of the window, the type of the terminal and the encoding. A client may refuse

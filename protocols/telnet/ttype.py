@@ -1,4 +1,4 @@
-"""The type of the client's terminal (RFC 1091): the server asks with SEND, the client answers with IS and a name.
+"""The type of the client's terminal (RFC 1091): the server asks by SEND, the client answers IS and a name.
 
 A client with several names gives another at each SEND, and says that it has no more by repeating the last.
 """

@@ -30,7 +30,7 @@ def columns_of(text: str) -> int:
 
 
 def _advance(text: str, columns: int, row: int = 0, column: int = 0) -> tuple[int, int]:
-    """Return the row and the column behind a text; the column may be one too many, before the next row begins."""
+    """Return the row and column behind a text; the column may be one too many, before a row begins."""
     if text.isascii():
         column += len(text)
         if column > columns:

@@ -34,7 +34,7 @@ class Line:
         self.overflowed = len(text) > MAX_LINE
 
     def insert(self, text: str) -> bool:
-        """Insert before the cursor, as a whole or, if there is no room, not at all. Return whether there was."""
+        """Insert before the cursor, or nothing if there is no room for all. Return whether there was."""
         if len(self.text) + len(text) > MAX_LINE:
             self.overflowed = True
             return False

@@ -148,7 +148,7 @@ def _accounts(values: Mapping[str, typing.Any]) -> Accounts:
     lines = [*values["user"], *([] if name is None else [f"{name}:{password}"])]
     if not lines and values["passwords"] is None:
         raise ConfigurationError(
-            "a Python console is for people with an account: give --username and --password, --user or --passwords"
+            "a console is for people with an account: give --username and --password, --user or --passwords"
         )
     return Accounts(lines, values["passwords"])
 
@@ -166,8 +166,8 @@ KIND = Kind(
             "run-in",
             "choice",
             "thread",
-            "where statements run: in threads, so that the server goes on whatever they do, or on its own loop, so "
-            "that nothing changes while they look at it",
+            "where statements run: in threads, so that the server goes on whatever they do, or on its own loop, "
+            "so that nothing changes while they look at it",
             choices=("thread", "loop"),
         ),
         *listening_options(DEFAULT_PORT, default_interface="127.0.0.1"),

@@ -166,7 +166,7 @@ KIND = Kind(
             "run-in",
             "choice",
             "thread",
-            "where statements run: in threads, so that the server goes on whatever they do, or on its own loop, "
+            "where statements run: in threads, and the server goes on whatever they do, or on its own loop, "
             "so that nothing changes while they look at it",
             choices=("thread", "loop"),
         ),

@@ -36,14 +36,17 @@ _users = 0
 _previous_hook: typing.Callable[[object], object] = sys.displayhook
 
 
-class _Shared(io.TextIOBase):
-    """A standard stream of everybody; `original` may be None, as it is in a process without a console."""
+class _Shared:
+    """A standard stream of everybody; `original` may be None, as it is in a process without a console.
+
+    It is no `io.TextIOBase`: those close themselves when they are collected, and the original with them.
+    """
 
     def __init__(self, original: typing.Any) -> None:
-        super().__init__()
         self.original = original
 
     def write(self, text: str) -> int:
+        """Pass `text` to whoever runs the code, or on."""
         audience = _audience.get()
         if audience is not None:
             if not isinstance(text, str):
@@ -53,20 +56,30 @@ class _Shared(io.TextIOBase):
             self.original.write(text)
         return len(text)
 
+    def writelines(self, lines: typing.Iterable[str]) -> None:
+        """Write each of `lines`."""
+        for line in lines:
+            self.write(line)
+
     def flush(self) -> None:
-        if _audience.get() is None and self.original is not None:
+        """Flush the original."""
+        if not self._is_ours():
             self.original.flush()
 
     def read(self, size: int | None = -1) -> str:
+        """Return "", or what the original has."""
         return "" if self._is_ours() else self.original.read(size)
 
-    def readline(self, size: int = -1) -> str:  # type: ignore[override]  # TextIOBase gives it another name
+    def readline(self, size: int = -1) -> str:
+        """Return "", or what the original has."""
         return "" if self._is_ours() else self.original.readline(size)
 
     def isatty(self) -> bool:
+        """Return whether there is a terminal to ask."""
         return False if self._is_ours() else self.original.isatty()
 
     def fileno(self) -> int:
+        """Return the original's descriptor; whoever runs code has none."""
         if self._is_ours():
             raise io.UnsupportedOperation("this stream has no descriptor")
         return int(self.original.fileno())
@@ -76,18 +89,19 @@ class _Shared(io.TextIOBase):
         if not self._is_ours():
             self.original.close()
 
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written."""
+        return False if self._is_ours() else self.original.closed
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # TextIOBase says it may be written
+    def encoding(self) -> str:
+        """Of the text."""
         return "utf-8" if self._is_ours() else self.original.encoding
 
     @property
-    def errors(self) -> str | None:  # type: ignore[override]  # likewise
+    def errors(self) -> str | None:
+        """What becomes of characters that the encoding lacks."""
         return "replace" if self._is_ours() else self.original.errors
 
     def __getattr__(self, name: str) -> typing.Any:

@@ -188,10 +188,12 @@ class LineTerminal:
             if key is None:
                 break
             if key is Key.INTERRUPT:
+                # What came before it is used, as far as somebody reads.
+                self._pacer.wake()
                 self._interrupt()
             else:
                 self._keep(key)
-                self._pacer.wake()
+        self._pacer.wake()
 
     def input_ended(self) -> None:
         """Take that no more keys will come: when those that have are used up, lines end."""
@@ -238,7 +240,7 @@ class LineTerminal:
     def _keep(self, key: Text | Key) -> None:
         size = len(key.text) if isinstance(key, Text) else 1
         if self._ahead_size + size > MAX_TYPE_AHEAD:
-            self._put(_BELL)
+            self._put_unless_crowded(_BELL)
             return
         self._ahead.append(key)
         self._ahead_size += size
@@ -248,8 +250,10 @@ class LineTerminal:
         self._ahead.clear()
         self._ahead_size = 0
         if self._reading is None:
-            self._put("^C\n")
+            self._put_unless_crowded("^C\n")
             self._interrupted()
+            return
+        if self._is_crowded():
             return
         if self._interactive:
             self._put(self._display.leave().removesuffix("\n") + "^C")
@@ -370,6 +374,15 @@ class LineTerminal:
     def _drawn(self) -> str:
         shown = "" if self._hidden else self._line.text
         return self._display.draw(self._prompt, shown, 0 if self._hidden else self._line.cursor)
+
+    def _is_crowded(self) -> bool:
+        """Return whether the peer does not take what we write: for what is answered at once, however often."""
+        transport = self._screen.transport
+        return transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1]
+
+    def _put_unless_crowded(self, text: str) -> None:
+        if not self._is_crowded():
+            self._put(text)
 
     def _put(self, text: str) -> None:
         if text and not self.closed:

@@ -148,10 +148,11 @@ def test_a_peer_that_asks_again_whenever_it_is_refused_comes_to_an_end() -> None
 
 def test_a_peer_that_toggles_in_a_circle_comes_to_an_end() -> None:
     options = Negotiator(local=[ECHO])
+    for _ in range(MAX_ANSWERS // 2):
+        options.receive(DO, ECHO)
+        options.receive(DONT, ECHO)
     with pytest.raises(RemoteProtocolError, match="option 1 "):
-        for _ in range(MAX_ANSWERS):
-            options.receive(DO, ECHO)
-            options.receive(DONT, ECHO)
+        options.receive(DO, ECHO)
 
 
 def test_our_own_questions_are_not_counted() -> None:

@@ -10,7 +10,7 @@ import typing
 __all__ = ["complete"]
 
 # The word before the cursor, and the names with dots before it. Nothing is called: a Tab must not do anything.
-_NAMES = re.compile(r"((?:[^\W0-9]\w*\.)*)(\w*)\Z")
+_NAMES = re.compile(r"(?<![\w.])((?:[^\W0-9]\w*\.)*)(\w*)\Z")
 
 
 def complete(before: str, namespace: typing.Mapping[str, typing.Any]) -> tuple[int, list[str]]:
@@ -21,7 +21,9 @@ def complete(before: str, namespace: typing.Mapping[str, typing.Any]) -> tuple[i
     statements run.
     """
     found = _NAMES.search(before)
-    owner, word = ("", "") if found is None else found.groups()
+    if found is None:
+        return len(before), []  # an attribute of what would have to be computed
+    owner, word = found.groups()
     start = len(before) - len(word)
     if owner:
         names = _attributes(owner[:-1].split("."), namespace)

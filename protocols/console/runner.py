@@ -57,10 +57,9 @@ class Slots:
         self._free -= 1
         return True
 
-    def give_back(self, result: T) -> T:
-        """Give one back, and pass `result` on."""
+    def give_back(self) -> None:
+        """Give one back."""
         self._free += 1
-        return result
 
 
 class Runner:
@@ -181,8 +180,16 @@ class Runner:
         call = Interruptible(lambda: run_for(audience, function))
         # Cancelled, this forgets the call, which keeps its slot until it ends.
         result: Deferred[T] = Deferred(lambda _: call.interrupt())
-        working: Deferred[T] = self._loop.run_in_thread(call.run)
-        working.add_both(self._slots.give_back).add_callbacks(result.callback, result.errback)
+
+        def ended(value: T) -> None:
+            self._slots.give_back()
+            result.callback(value)
+
+        def failed(error: Exception) -> None:
+            self._slots.give_back()
+            result.errback(error)
+
+        self._loop.run_in_thread(call.run).add_callbacks(ended, failed)
         return call.interrupt, result
 
     def _pass_on(self) -> bool:

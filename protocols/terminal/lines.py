@@ -112,6 +112,7 @@ class LineTerminal:
         self._decoder = KeyDecoder(screen.encoding)
         self._encoding = screen.encoding
         self._interactive = screen.interactive
+        self._columns = screen.columns
         self._display = LineDisplay(screen.columns)
         self._line = Line()
         self._ahead: collections.deque[Text | Key] = collections.deque()
@@ -207,11 +208,12 @@ class LineTerminal:
             self._encoding = self._screen.encoding
             self._decoder.set_encoding(self._encoding)
         interactive, self._interactive = self._interactive, self._screen.interactive
-        resized = self._display.resize(self._screen.columns)
+        columns, self._columns = self._columns, self._screen.columns
+        resized = "" if columns == self._columns else self._display.resize(self._columns)
         if self._reading is None:
             return
-        if self._interactive and interactive:
-            self._put(resized)
+        if interactive:
+            self._put(resized if self._interactive else "")
         elif self._interactive:
             # What is typed so far was shown by the peer.
             self._drawn()

@@ -179,6 +179,13 @@ class LineTerminal:
             return
         self._put(self._display.erase() + text + ("" if text.endswith("\n") else "\n") + self._drawn())
 
+    def say_goodbye(self, text: str) -> None:
+        """Show text below the line that is being read, and read no further."""
+        if self._reading is not None:
+            self._put(self._display.leave() if self._interactive else "\n")
+        self._put(text)
+        self._fail(EndOfInput())
+
     # For what brings the keys.
 
     def data_received(self, data: bytes) -> None:

@@ -63,6 +63,7 @@ class TelnetService(PortService):
         self._in_thread = in_thread
         self._shared: dict[str, typing.Any] | None = {} if shared else None
         self._slots = Slots()
+        self._terminals: set[TelnetServer] = set()
         self._login: Login | None = None
         self._on_loop: LoopCaller | None = None
         self._streams_installed = False
@@ -90,6 +91,10 @@ class TelnetService(PortService):
         super().reload()
         self._accounts.load()
 
+    def terminals(self) -> list[TelnetServer]:
+        """Return the terminals that are connected, in no order. In the reactor's thread."""
+        return list(self._terminals)
+
     def _uninstall_streams(self, result: None) -> None:
         if self._streams_installed:
             self._streams_installed = False
@@ -106,7 +111,16 @@ class TelnetService(PortService):
         namespace = self._new_namespace() if self._shared is None else self._shared
         if not namespace:
             namespace.update(self._new_namespace())
-        return Shell(terminal, reactor, login, namespace, self._slots, in_thread=self._in_thread)
+        self._terminals.add(terminal)
+        return Shell(
+            terminal,
+            reactor,
+            login,
+            namespace,
+            self._slots,
+            in_thread=self._in_thread,
+            closed=lambda: self._terminals.discard(terminal),
+        )
 
     def _new_namespace(self) -> dict[str, typing.Any]:
         names = {

@@ -47,6 +47,7 @@ class Shell:
         namespace: of the console.
         slots: for its statements.
         in_thread: see `Runner`.
+        closed: called when the connection is gone.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Shell:
         slots: Slots,
         *,
         in_thread: bool,
+        closed: typing.Callable[[], object],
     ) -> None:
+        self._closed = closed
         self._screen = screen
         self._login = login
         self._namespace = namespace
@@ -97,6 +100,7 @@ class Shell:
         """Stop what is running."""
         self._runner.close()
         self._terminal.connection_lost()
+        self._closed()
 
     def drain(self) -> None:
         """Let a statement that is running end, say goodbye, close."""
@@ -153,7 +157,7 @@ class Shell:
         self._runner.interrupt()
 
     def _say_goodbye(self) -> None:
-        self._terminal.write(_GOODBYE)
+        self._terminal.say_goodbye(_GOODBYE)
         self._screen.close()
 
     def _over(self, _: None) -> None:

@@ -55,9 +55,10 @@ def test_results_are_shown_and_kept() -> None:
 def test_a_definition_ends_with_an_empty_line() -> None:
     session = Session()
     assert session.type("def f(x):", "    if x:", "        return x", "    return 0") == ""
-    assert session.source.pending
+    pending = [session.source.pending]
     assert session.type("") == ""
-    assert not session.source.pending
+    pending.append(session.source.pending)
+    assert pending == [True, False]
     assert session.type("f(3)") == "3\n"
     assert session.type("'''one", "two'''") == "'one\\ntwo'\n"
     assert session.type("(1,", "2)") == "(1, 2)\n"

@@ -97,11 +97,12 @@ def test_the_server_asks_for_the_type_of_the_terminal_and_learns_the_size_of_its
 
 def test_a_client_that_lets_us_echo_is_interactive() -> None:
     server = Server()
-    assert not server.protocol.interactive
+    interactive = [server.protocol.interactive]
     assert server.answer(negotiation(DO, codes.ECHO) + negotiation(DO, codes.SGA)) == b""
-    assert server.protocol.interactive
+    interactive.append(server.protocol.interactive)
     assert server.answer(negotiation(DONT, codes.ECHO)) == negotiation(WONT, codes.ECHO)
-    assert not server.protocol.interactive
+    interactive.append(server.protocol.interactive)
+    assert interactive == [False, True, False]
 
 
 def test_the_encoding_is_agreed_on() -> None:
@@ -284,9 +285,9 @@ class Pair:
 @pytest.mark.parametrize("chunk", [1, 2, 1000])
 def test_our_client_and_our_server_agree_on_everything(chunk: int) -> None:
     pair = Pair()
-    assert not pair.client.server_echoes
+    before = pair.client.server_echoes
     pair.link.flush(chunk=chunk)
-    assert pair.client.server_echoes
+    assert (before, pair.client.server_echoes) == (False, True)
     assert pair.server.interactive
     assert (pair.server.columns, pair.server.rows, pair.server.kind) == (100, 50, "xterm")
     assert pair.server.encoding == "utf-8"

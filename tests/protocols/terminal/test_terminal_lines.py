@@ -189,6 +189,17 @@ def test_output_comes_above_the_line_being_typed() -> None:
     assert screen.emulator.shown() == ["news", "> typed!"]
 
 
+@pytest.mark.parametrize(("interactive", "shown"), [(True, b"\r\x1b[5C\nbye\n"), (False, b"\nbye\n")])
+def test_a_goodbye_comes_below_the_line_and_ends_it(interactive: bool, shown: bytes) -> None:
+    screen = Screen(interactive=interactive)
+    screen.read()
+    screen.type("abc\x02")
+    screen.transport.take()
+    screen.terminal.say_goodbye("bye\n")
+    assert screen.transport.take() == shown
+    assert screen.errors == [EndOfInput]
+
+
 def test_a_prompt_begins_a_row() -> None:
     screen = Screen()
     screen.terminal.write("no end")

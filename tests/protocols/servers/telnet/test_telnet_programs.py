@@ -17,7 +17,7 @@ from portable.testing import wait_for, wait_until
 from protocols.telnet import codes
 from protocols.telnet.client import TelnetClient
 from protocols.telnet.naws import WindowSize
-from tests.protocols.servers.telnet.consoles import Console, console
+from tests.protocols.servers.telnet.consoles import console
 from tests.protocols.servers.telnet.programs import require, terminal
 
 if typing.TYPE_CHECKING:
@@ -100,7 +100,7 @@ async def main():
     await until(">>> ")
     writer.write("'gr\\u00fc\\u00dfe \\u20ac'\\r")
     print(ascii(await until(">>> ")))
-    writer.write("[s for s in on_loop(sizes)]\\r")
+    writer.write("t, = on_loop(service.terminals); (t.kind, t.columns, t.rows, t.encoding)\\r")
     print(ascii(await until(">>> ")))
     writer.write("exit()\\r")
     print(ascii(await until("never")))
@@ -111,7 +111,7 @@ asyncio.run(main())
 
 def test_telnetlib3(reactor: Reactor) -> None:
     pytest.importorskip("telnetlib3")
-    with console(reactor, names={"sizes": lambda: _screens(served)}) as served:
+    with console(reactor) as served:
         words = [sys.executable, "-W", "ignore", "-c", TELNETLIB3, str(served.port)]
         done = wait_for(
             reactor,
@@ -123,17 +123,8 @@ def test_telnetlib3(reactor: Reactor) -> None:
     assert done.returncode == 0, done.stderr
     euro, size, end = [line[1:-1].replace("\\r\\n", "\n") for line in done.stdout.splitlines()]
     assert euro.count(r"gr\xfc\xdfe \u20ac") == 2
-    assert "[('xterm-256color', 100, 30, 'utf-8')]\n" in size.replace("\\'", "'")
+    assert "('xterm-256color', 100, 30, 'utf-8')\n" in size.replace("\\'", "'")
     assert end == "exit()\n"
-
-
-def _screens(served: Console) -> list[object]:
-    (port,) = served.service.ports()
-    guards = typing.cast("typing.Any", port)._table.guards()
-    return [
-        (each.protocol.kind, each.protocol.columns, each.protocol.rows, each.protocol.encoding)
-        for each in guards
-    ]
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])

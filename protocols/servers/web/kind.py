@@ -6,7 +6,8 @@ import importlib
 import os
 import typing
 
-from portable.endpoints import TLSEndpoint
+from portable.accounts import Accounts, account_options
+from portable.endpoints import TCPEndpoint, TLSEndpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
@@ -15,6 +16,7 @@ from portable.options import Kind, Option
 from portable.service import PortService
 from protocols.http.resource import error_page, find_resource
 from protocols.http.server import Site
+from protocols.servers.telnet import TelnetService
 from protocols.servers.web.accesslog import AccessLog
 from protocols.servers.web.cgi import DEFAULT_SECONDS, CGIPrograms
 from protocols.servers.web.processors import PROCESSORS, Processors
@@ -23,6 +25,7 @@ from protocols.servers.web.static import DEFAULT_INDEX, DEFAULT_TYPE, StaticFile
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
+    from portable.protocol import ProtocolFactory
     from portable.reactor import Reactor
     from portable.service import Service
     from protocols.http.connection import HTTPServer
@@ -85,7 +88,8 @@ class WebService(PortService):
                 values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
             )
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
-        super().__init__(KIND.name, ports)
+        consoles = [] if values["telnet"] is None else [_make_console(resource, values)]
+        super().__init__(KIND.name, ports, children=consoles)
         self._resource = resource
         self._folder = folder
         self._processors = _processor_names(values)
@@ -209,6 +213,17 @@ def _processor_names(values: typing.Mapping[str, typing.Any]) -> list[str]:
     return [name for name in PROCESSORS if name in words]
 
 
+def _make_console(resource: Resource, values: typing.Mapping[str, typing.Any]) -> Service:
+    """Return a Python console on loopback, with the site's root in its namespace."""
+
+    def make_ports(factory: ProtocolFactory) -> list[ServerPort]:
+        endpoint = TCPEndpoint(values["telnet"], "127.0.0.1")
+        return [ServerPort("telnet", factory, endpoint, ListenerOptions())]
+
+    accounts = Accounts(values["telnet-user"], values["telnet-passwords"])
+    return TelnetService(make_ports, accounts, names={"resource": resource})
+
+
 def _status_is_dir(path: str) -> bool:
     try:
         return file_status(path).is_dir
@@ -230,6 +245,13 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
     for name in ("certificate", "privkey"):
         if values["https"] is None and values[name] is not None:
             raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+    with_login = values["telnet-user"] or values["telnet-passwords"] is not None
+    if values["telnet"] is not None and not with_login:
+        raise ConfigurationError(
+            "it needs --telnet-user NAME[:PASSWORD] or --telnet-passwords FILE", "--telnet"
+        )
+    if values["telnet"] is None and with_login:
+        raise ConfigurationError("--telnet-user and --telnet-passwords go with --telnet PORT", "--telnet-user")
     _check_media_type(values["mime-type"])
     _processor_names(values)
 
@@ -300,6 +322,10 @@ KIND = Kind(
             short="k",
             must_exist=True,
         ),
+        Option(
+            "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
+        ),
+        *account_options("telnet-"),
         Option("logfile", "path", None, "write an access log here, in the combined format", short="l"),
         *listening_options(DEFAULT_PORT),
     ),

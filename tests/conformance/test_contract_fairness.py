@@ -13,7 +13,8 @@ if typing.TYPE_CHECKING:
     from portable.reactor import Reactor
 
 CONNECTIONS = 60
-# Bytes from each on average: the system's buffers grow first; then they count, many times what a turn reads from one.
+# Bytes from each on average: the system's buffers grow first; then they count, many times what a turn reads
+# from one.
 WARM_UP = 3_000_000
 EACH = 6_000_000
 PIECE = bytes(65536)

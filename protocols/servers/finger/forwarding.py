@@ -14,8 +14,9 @@ import typing
 
 from portable.errors import FrameworkError
 from portable.peers import PeerSet
-from portable.transport import Address, normalise_host
+from portable.transport import Address
 from protocols.finger import PORT, Query, fetch_finger
+from protocols.socks.addresses import is_special, meanings
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
@@ -45,25 +46,14 @@ DENIED = "Finger forwarding to that host is denied."
 FAILED = "That host does not answer."
 
 _HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,252}|[0-9A-Fa-f:.]{2,45}")
-# NAT64: what follows is an IPv4 address (RFC 6052 2.1).
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 _log = logging.getLogger("protocols.servers.finger")
 
 
 def is_public(host: str) -> bool:
-    """Return whether the literal address `host` belongs to the public Internet, and to one host in it."""
-    address = ipaddress.ip_address(normalise_host(host.partition("%")[0]))
-    if isinstance(address, ipaddress.IPv6Address):
-        # Addresses that carry another one lead there.
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-        if address.teredo is not None:
-            return False
-    return address.is_global and not address.is_multicast
+    """Return whether the literal address `host`, and one inside it, is simply a host on the Internet."""
+    found = meanings(host)
+    return bool(found) and not any(is_special(ipaddress.ip_network(address)) for address in found)
 
 
 class Forwarder:

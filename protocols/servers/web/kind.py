@@ -1,32 +1,44 @@
-"""The server kind `web`: a folder, a file or a resource of one's own, by HTTP and HTTPS."""
+"""The server kind `web`: a folder with its programs, a file or a resource of one's own, by HTTP and HTTPS."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import typing
 
-from portable.endpoints import TLSEndpoint
+from portable.accounts import Accounts, account_options
+from portable.endpoints import TCPEndpoint, TLSEndpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
 from portable.listening import listener_options, listening_options, server_ports
 from portable.options import Kind, Option
 from portable.service import PortService
+from protocols.http.resource import error_page, find_resource
 from protocols.http.server import Site
+from protocols.servers.telnet import TelnetService
 from protocols.servers.web.accesslog import AccessLog
+from protocols.servers.web.cgi import DEFAULT_SECONDS, CGIPrograms
+from protocols.servers.web.processors import PROCESSORS, Processors
+from protocols.servers.web.pythonpages import OutputPages, ResourcePages
 from protocols.servers.web.static import DEFAULT_INDEX, DEFAULT_TYPE, StaticFile, StaticFolder
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
+    from portable.protocol import ProtocolFactory
     from portable.reactor import Reactor
     from portable.service import Service
     from protocols.http.connection import HTTPServer
-    from protocols.http.resource import Resource
+    from protocols.http.request import Request
+    from protocols.http.resource import Rendered, Resource
+    from protocols.servers.web.processors import Processor
 
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
 
 DEFAULT_PORT = 8080
 _ALPN = ListenerOptions(alpn=("http/1.1",))
+# In place of names of processors: the folder has no programs, and all files are sent.
+_NONE = "none"
 
 
 def load_resource(dotted_name: str) -> Resource:
@@ -63,18 +75,25 @@ class WebService(PortService):
 
     Args:
         resource: the root of the site.
+        folder: what it serves, if it is one.
         values: checked values of the options of KIND.
     """
 
-    def __init__(self, resource: Resource, values: typing.Mapping[str, typing.Any]) -> None:
+    def __init__(
+        self, resource: Resource, folder: StaticFolder | None, values: typing.Mapping[str, typing.Any]
+    ) -> None:
         ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
             endpoint = TLSEndpoint(
                 values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
             )
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
-        super().__init__(KIND.name, ports)
+        consoles = [] if values["telnet"] is None else [_make_console(resource, values)]
+        super().__init__(KIND.name, ports, children=consoles)
         self._resource = resource
+        self._folder = folder
+        self._processors = _processor_names(values)
+        self._seconds: float = values["script-timeout"]
         self._logfile: str | None = values["logfile"]
         self._access_log: AccessLog | None = None
         self._site: Site | None = None
@@ -99,8 +118,10 @@ class WebService(PortService):
         reactor = self.reactor
         if reactor is not None:
             threads = reactor if "threads" in reactor.capabilities else None
-            if isinstance(self._resource, StaticFolder):
-                self._resource.threads = threads
+            if self._folder is not None:
+                self._folder.threads = threads
+                if self._processors:
+                    self._folder.processors = self._make_processors(reactor)
             if self._access_log is not None:
                 self._access_log.start(reactor, threads)
         super().start()
@@ -119,6 +140,27 @@ class WebService(PortService):
         if self._access_log is not None:
             self._access_log.close()
 
+    def _make_processors(self, reactor: Reactor) -> Processors:
+        made: dict[str, Processor] = {
+            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds),
+            # Without it PHP fears that it was put where anybody may call it by its URL (cgi.force_redirect).
+            "php": CGIPrograms(
+                reactor,
+                self._render,
+                seconds=self._seconds,
+                interpreter="php-cgi",
+                extra={"REDIRECT_STATUS": "200"},
+            ),
+            "epy": OutputPages(reactor, self._seconds),
+            "rpy": ResourcePages(reactor),
+        }
+        return Processors({name: made[name] for name in self._processors})
+
+    def _render(self, request: Request) -> Rendered:
+        """Return the answer to a request that a program has redirected."""
+        resource = find_resource(self._resource, request)
+        return error_page(404) if resource is None else resource.render(request)
+
     def _make_protocol(self) -> HTTPServer:
         if self._site is None:
             raise AssertionError("a connection before bind")
@@ -132,23 +174,54 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
         ConfigurationError: there is nothing to serve, or it cannot be found.
     """
     _check(values)
-    return WebService(_make_resource(values), values)
-
-
-def _make_resource(values: typing.Mapping[str, typing.Any]) -> Resource:
     if values["class"] is not None:
-        return load_resource(values["class"])
+        return WebService(load_resource(values["class"]), None, values)
     path: str = values["path"]
-    if not _status_is_dir(path):
-        return StaticFile(path, values["mime-type"])
+    if _status_is_dir(path):
+        folder = _make_folder(path, values)
+        return WebService(folder, folder, values)
+    root, _, name = path.replace(os.sep, "/").rpartition("/")
+    if _processor_names(values) and Processors({}).kind(name):
+        folder = _make_folder(root or "/", values)
+        return WebService(folder.beneath(name), folder, values)
+    return WebService(StaticFile(path, values["mime-type"]), None, values)
+
+
+def _make_folder(path: str, values: typing.Mapping[str, typing.Any]) -> StaticFolder:
+    index = values["index"] or DEFAULT_INDEX
+    if index == DEFAULT_INDEX:
+        index = (*index, *[f"index.{name}" for name in _processor_names(values)])
     return StaticFolder(
         path,
-        index_names=values["index"] or DEFAULT_INDEX,
+        index_names=index,
         listing=values["listing"],
         default_type=values["mime-type"],
         ignore_suffix=values["allow-ignore-ext"],
         follow_links=values["symlinks"],
     )
+
+
+def _processor_names(values: typing.Mapping[str, typing.Any]) -> list[str]:
+    """Return the processors asked for, each once, in their usual order; none for "none"."""
+    words = [word.strip() for word in values["processors"].split(",")]
+    if words == [_NONE]:
+        return []
+    for word in words:
+        if word not in PROCESSORS:
+            known = ", ".join(PROCESSORS)
+            raise ConfigurationError(f"{word!r} is none of {known}; or say {_NONE}", "--processors")
+    return [name for name in PROCESSORS if name in words]
+
+
+def _make_console(resource: Resource, values: typing.Mapping[str, typing.Any]) -> Service:
+    """Return a Python console on loopback, with the site's root in its namespace."""
+
+    def make_ports(factory: ProtocolFactory) -> list[ServerPort]:
+        endpoint = TCPEndpoint(values["telnet"], "127.0.0.1")
+        return [ServerPort("telnet", factory, endpoint, ListenerOptions())]
+
+    accounts = Accounts(values["telnet-user"], values["telnet-passwords"])
+    return TelnetService(make_ports, accounts, names={"resource": resource})
 
 
 def _status_is_dir(path: str) -> bool:
@@ -172,7 +245,15 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
     for name in ("certificate", "privkey"):
         if values["https"] is None and values[name] is not None:
             raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+    with_login = values["telnet-user"] or values["telnet-passwords"] is not None
+    if values["telnet"] is not None and not with_login:
+        raise ConfigurationError(
+            "it needs --telnet-user NAME[:PASSWORD] or --telnet-passwords FILE", "--telnet"
+        )
+    if values["telnet"] is None and with_login:
+        raise ConfigurationError("--telnet-user and --telnet-passwords go with --telnet PORT", "--telnet-user")
     _check_media_type(values["mime-type"])
+    _processor_names(values)
 
 
 def _check_media_type(text: str) -> None:
@@ -208,6 +289,21 @@ KIND = Kind(
         Option(
             "symlinks", "bool", False, "follow symbolic links whose relative target stays inside the folder"
         ),
+        Option(
+            "processors",
+            "str",
+            ",".join(PROCESSORS),
+            "programs that are run, by the ends of their names: whoever may write in the folder may then run "
+            "anything. Those left out are neither run nor shown; none sends all files as they are",
+            metavar="NAME,...",
+        ),
+        Option(
+            "script-timeout",
+            "duration",
+            DEFAULT_SECONDS,
+            "time that a cgi, php or epy program may take",
+            minimum=0.1,
+        ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),
         Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
         Option(
@@ -226,6 +322,10 @@ KIND = Kind(
             short="k",
             must_exist=True,
         ),
+        Option(
+            "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
+        ),
+        *account_options("telnet-"),
         Option("logfile", "path", None, "write an access log here, in the combined format", short="l"),
         *listening_options(DEFAULT_PORT),
     ),

@@ -1,0 +1,88 @@
+"""Stopping code that runs in another thread.
+
+CPython raises an exception in a thread that did not ask for it, between two steps of its byte code. So a loop
+without end stops at once; a call that waits in C, such as `time.sleep`, stops when it returns. Other Pythons
+may have no such thing: `interrupt` then says so.
+"""
+
+from __future__ import annotations
+
+import threading
+import typing
+
+try:
+    import ctypes
+except ImportError:  # a Python without it
+    _set_exception: typing.Any = None
+else:
+    _set_exception = getattr(ctypes.pythonapi, "PyThreadState_SetAsyncExc", None)
+
+__all__ = ["Interruptible"]
+
+R = typing.TypeVar("R")
+
+# Seconds. The lock is held for moments; but if an interrupted thread should ever keep it, the loop must not
+# wait.
+_PATIENCE = 1.0
+
+
+class Interruptible:
+    """One call in a thread, which `interrupt` ends with a KeyboardInterrupt.
+
+    `run` is for the thread, `interrupt` for any other. An exception that comes too late is taken back, so
+    that it does not hit what the thread does next.
+    """
+
+    def __init__(self, function: typing.Callable[[], R]) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._interrupted = False
+
+    def run(self) -> typing.Any:
+        """Return what the function returns.
+
+        Raises:
+            KeyboardInterrupt: `interrupt` was called, before or during the call.
+        """
+        try:
+            with self._lock:
+                if self._interrupted:
+                    raise KeyboardInterrupt
+                self._thread = threading.get_ident()
+            return self._function()
+        finally:
+            self._leave()
+
+    def interrupt(self) -> bool:
+        """End the call, or have it not begin. Does nothing once it has ended.
+
+        Returns:
+            Whether this Python can do it.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return False
+        try:
+            self._interrupted = True
+            return self._thread is None or _raise_in(self._thread, KeyboardInterrupt)
+        finally:
+            self._lock.release()
+
+    def _leave(self) -> None:
+        while True:
+            try:
+                with self._lock:
+                    self._thread = None
+                _raise_in(threading.get_ident(), None)
+            except KeyboardInterrupt:
+                # It came between the end of the function and here.
+                continue
+            return
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> bool:
+    """Have `error` raised in a thread; None takes back what it has not raised yet."""
+    if _set_exception is None:
+        return False
+    wanted = None if error is None else ctypes.py_object(error)
+    return bool(_set_exception(ctypes.c_ulong(thread), wanted)) or error is None

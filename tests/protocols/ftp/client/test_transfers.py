@@ -155,6 +155,37 @@ def test_the_name_of_a_unique_file(first: str, final: str, name: str) -> None:
     assert running.result == name
 
 
+def test_a_marker_that_no_transfer_has_used_is_taken_back() -> None:
+    """Or the next upload would be written into the middle of its file."""
+    script = Script()
+    running = script.run(script.client.read("x", 10))
+    script.passive()
+    script.heard()
+    script.say("550 no")
+    assert running.done()
+    running = script.run(script.client.retrieve("x", lambda _: None, offset=5))
+    script.passive()
+    assert script.heard() == ["REST 5"]
+    running.deferred.cancel()
+    script.run(script.client.store("y", b"whole"))
+    script.say("350 ok")
+    script.passive()
+    script.play("C: REST 0\nS: 350 ok\nC: STOR y\nS: 553 no")
+    script.run(script.client.store("y", b"whole"))
+    script.passive()
+    assert script.heard() == ["STOR y"]
+
+
+def test_a_type_that_was_cancelled_is_said_again() -> None:
+    script = Script()
+    running = script.run(script.client.size("x"))
+    assert script.heard() == ["TYPE I"]
+    running.deferred.cancel()
+    script.say("200 ok")
+    script.run(script.client.retrieve("x", lambda _: None, text=True))
+    assert script.heard() == ["TYPE A"]
+
+
 def test_text_is_transferred_in_type_a() -> None:
     script = Script()
     got: list[bytes] = []

@@ -111,8 +111,7 @@ class Transfers:
             count = await self._move(verb, channel, final, work)
             control.time_reply()
             reply = await final
-            if reply.refusal:
-                raise CommandRefused(verb, reply)
+            expect(verb, reply, range(200, 300))
             return Transferred(count, first, reply)
         finally:
             if final is not None:

@@ -163,7 +163,7 @@ def test_a_marker_that_no_transfer_has_used_is_taken_back() -> None:
     script.heard()
     script.say("550 no")
     assert running.done()
-    running = script.run(script.client.retrieve("x", lambda _: None, offset=5))
+    resumed = script.run(script.client.retrieve("x", lambda _: None, offset=5))
     script.passive()
     assert script.heard() == ["REST 5"]
     running.deferred.cancel()

@@ -166,7 +166,7 @@ def test_a_marker_that_no_transfer_has_used_is_taken_back() -> None:
     resumed = script.run(script.client.retrieve("x", lambda _: None, offset=5))
     script.passive()
     assert script.heard() == ["REST 5"]
-    running.deferred.cancel()
+    resumed.deferred.cancel()
     script.run(script.client.store("y", b"whole"))
     script.say("350 ok")
     script.passive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import typing
 
@@ -183,3 +184,13 @@ def test_everything_passes_through_a_proxy(reactor: Reactor, pyftpdlib: ForeignS
     with proxy(reactor, socks5=True) as endpoint:
         run(reactor, main(endpoint))
     assert len(dialled) == 3
+
+
+@pytest.mark.parametrize("active", [False, True], ids=["passive", "active"])
+def test_a_session_over_ipv6(reactor: Reactor, tmp_path: Path, active: bool) -> None:
+    async def main(server: ForeignServer) -> None:
+        client, folder = await logged_in(reactor, server, active=active)
+        await session(client, folder)
+
+    with serving(reactor, tmp_path / "root", listen=["tcp:0:interface=[::1]"]) as server:
+        run(reactor, main(dataclasses.replace(server, address="::1")))

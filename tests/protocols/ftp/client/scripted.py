@@ -209,3 +209,11 @@ class Script:
             heard = self.heard()
         assert heard == ["EPSV"]
         self.say(f"229 ok (|||{port}|)")
+
+    def transfer(self, coroutine: Coroutine[typing.Any, typing.Any, T]) -> Running[T]:
+        """Run a passive transfer, up to where the server has agreed to it and the data connection is open."""
+        running = self.run(coroutine)
+        self.passive()
+        assert len(self.heard()) == 1
+        self.say("150 ok")
+        return running

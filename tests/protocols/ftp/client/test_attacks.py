@@ -452,10 +452,7 @@ def test_the_entries_of_a_walk_have_an_end(monkeypatch: pytest.MonkeyPatch) -> N
 def listing_of(line: bytes) -> tuple[Script, Running[typing.Sequence[RemoteFile]]]:
     script = Script()
     script.announce("MLST type*;")
-    running = script.run(script.client.list())
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.list())
     script.data.receive(line)
     return script, running
 

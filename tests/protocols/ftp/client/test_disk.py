@@ -34,10 +34,7 @@ def test_a_download_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
 def test_a_download_that_the_server_calls_incomplete_is_a_part(tmp_path: Path) -> None:
     """All has come and the stream has ended: only the reply tells that it is not the whole file."""
     script = Script()
-    running = script.run(download(script.client, "x", str(tmp_path / "x")))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(download(script.client, "x", str(tmp_path / "x")))
     script.data.receive(b"half")
     script.data.receive_eof()
     script.say("451 the disk failed")
@@ -87,10 +84,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert isinstance(script.run(upload(script.client, str(tmp_path / "none"), "y")).error, FileError)
     assert isinstance(script.run(download(script.client, "x", str(tmp_path / "no" / "x"))).error, FileError)
     (tmp_path / "x").mkdir()
-    running = script.run(download(script.client, "x", str(tmp_path / "x")))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(download(script.client, "x", str(tmp_path / "x")))
     script.data.receive_eof()
     script.say("226 ok")
     assert isinstance(running.error, FileError)
@@ -111,10 +105,7 @@ def test_an_upload_whose_connection_breaks(tmp_path: Path) -> None:
 
 def test_a_transfer_may_be_cancelled_while_its_failure_is_explained(tmp_path: Path) -> None:
     script = Script()
-    running = script.run(download(script.client, "x", str(tmp_path / "x")))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(download(script.client, "x", str(tmp_path / "x")))
     script.data.lose()
     running.deferred.cancel()
     script.reactor.advance(0)

@@ -98,10 +98,7 @@ def test_an_upload_whose_producer_fails(late: bool) -> None:
             return deferred
         raise ValueError("no more")
 
-    running = script.run(script.client.store("x", produce))
-    script.passive()
-    script.heard()
-    script.say("150 go on")
+    running = script.transfer(script.client.store("x", produce))
     script.reactor.advance(0)
     assert isinstance(running.error, ValueError)
     assert script.data.aborted
@@ -189,10 +186,7 @@ def test_a_type_that_was_cancelled_is_said_again() -> None:
 def test_text_is_transferred_in_type_a() -> None:
     script = Script()
     got: list[bytes] = []
-    running = script.run(script.client.retrieve("x", got.append, text=True))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.retrieve("x", got.append, text=True))
     script.data.receive(b"a\r\n")
     script.data.receive_eof()
     script.say("226 ok")

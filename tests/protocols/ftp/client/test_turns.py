@@ -58,10 +58,7 @@ def test_the_reply_to_a_cancelled_command_is_dropped() -> None:
 
 def test_a_cancelled_download_is_aborted() -> None:
     script = Script()
-    running = script.run(script.client.read("x", 100))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.read("x", 100))
     script.data.receive(b"hello")
     running.deferred.cancel()
     assert script.heard() == ["ABOR"]
@@ -77,10 +74,7 @@ def test_a_cancelled_download_is_aborted() -> None:
 
 def test_abort_ends_the_transfer_and_waits_for_the_server() -> None:
     script = Script()
-    running = script.run(script.client.read("x", 100))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.read("x", 100))
     aborting = script.run(script.client.abort())
     assert script.heard() == ["ABOR"]
     assert isinstance(running.error, Cancelled)
@@ -115,10 +109,7 @@ def test_the_consumer_holds_the_server_off_and_is_waited_for(lost: bool) -> None
         writing.append(Deferred())
         return writing[-1]
 
-    running = script.run(script.client.retrieve("x", consume))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.retrieve("x", consume))
     script.data.receive(b"one")
     script.data.receive(b"two")
     assert len(writing) == 1
@@ -143,10 +134,7 @@ def test_the_consumer_holds_the_server_off_and_is_waited_for(lost: bool) -> None
 def test_a_consumer_that_fails_ends_the_transfer() -> None:
     script = Script()
     writing: Deferred[None] = Deferred()
-    running = script.run(script.client.retrieve("x", lambda _: writing))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.retrieve("x", lambda _: writing))
     script.data.receive(b"one")
     writing.errback(FileError("the disk is full", "ENOSPC"))
     script.reactor.advance(0)
@@ -178,10 +166,7 @@ def test_a_dropped_reply_that_does_not_come() -> None:
 
 def test_data_that_does_not_come() -> None:
     script = Script()
-    running = script.run(script.client.read("x", 100))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.read("x", 100))
     script.reactor.advance(45)
     script.data.receive(b"slow")
     script.reactor.advance(45)
@@ -195,10 +180,7 @@ def test_data_that_does_not_come() -> None:
 
 def test_a_download_that_breaks_off() -> None:
     script = Script()
-    running = script.run(script.client.read("x", 100))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.read("x", 100))
     script.data.receive(b"half")
     script.data.lose()
     # What it says is all that can be said, and no transfer is complete without both ends.
@@ -208,10 +190,7 @@ def test_a_download_that_breaks_off() -> None:
 
 def test_an_upload_that_the_server_ends() -> None:
     script = Script()
-    running = script.run(script.client.store("x", Deferred))
-    script.passive()
-    script.heard()
-    script.say("150 ok")
+    running = script.transfer(script.client.store("x", Deferred))
     script.data.receive_eof()
     script.say("552 no space left")
     assert isinstance(running.error, CommandRefused)

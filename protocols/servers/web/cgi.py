@@ -18,6 +18,7 @@ from protocols.http.messages import Response
 from protocols.http.resource import error_page
 from protocols.http.rules import RefusedRequest
 from protocols.servers.web.programrun import Output, ProgramFailed, Run
+from protocols.servers.web.turns import NoTurn, Turns
 
 if typing.TYPE_CHECKING:
     from portable.files import OpenFile
@@ -51,7 +52,7 @@ class CGIPrograms:
         host: the reactor.
         render: for local redirects.
         seconds: that a program may take.
-        most: how many may run at a time; further requests get status 503.
+        most: how many may run at a time. Further requests wait, and get status 503 if that is too long.
         interpreter: what to start instead of the file itself; it finds the file's name in SCRIPT_FILENAME.
         extra: more variables.
     """
@@ -69,10 +70,9 @@ class CGIPrograms:
         self._host = host
         self._render = render
         self._seconds = seconds
-        self._most = most
         self._interpreter = interpreter
         self._extra = dict(extra or {})
-        self._running = 0
+        self._turns = Turns(host, most)
 
     def render(self, request: Request, program: Program, opened: OpenFile) -> Answer:
         """See `Processor.render`."""
@@ -86,19 +86,24 @@ class CGIPrograms:
         if request.content_length < 0:
             # CONTENT_LENGTH is how a program finds the end of the body (RFC 3875 4.2).
             raise RefusedRequest("length-required")
-        if self._running >= self._most:
-            _log.warning("%r is not run: %d others are running", program.path, self._running)
+        try:
+            await self._turns.take()
+        except NoTurn as error:
+            _log.warning("%r is not run, as so many others are: %s", program.path, error)
             return error_page(503, headers=[("Retry-After", "1")])
         try:
             run = self._start(request, program)
             head = await run.head
+            if head.redirect or head.status in {204, 304}:
+                # There is no body to send. But the program may not have read all of the request's yet, which
+                # nobody may do any more once that is answered.
+                await run.drain()
         except ProgramFailed as error:
             _log.warning("%r: %s", program.path, error)
             return error_page(error.status)
         if head.redirect:
             return await ensure_deferred(self._redirect(request, program, head.redirect))
         if head.status in {204, 304}:
-            run.discard()
             return Response(head.status, head.headers)
         return Response(head.status, head.headers, Output(run, head.length, request.method == "HEAD"))
 
@@ -111,7 +116,7 @@ class CGIPrograms:
             filename=program.path,
         )
         environ.update(self._extra)
-        run = Run(self._host, request.body, program.path, self._seconds, self._ended)
+        run = Run(self._host, request.body, program.path, self._seconds, self._turns.give_back)
         try:
             # No words of the query string: programs have taken them for options (CVE-2012-1823).
             self._host.spawn(
@@ -121,12 +126,9 @@ class CGIPrograms:
                 cwd=posixpath.dirname(program.path),
             )
         except FrameworkError as error:
+            self._turns.give_back()
             raise ProgramFailed(500, f"cannot be run: {error} (programs are looked for in {PATH})") from error
-        self._running += 1
         return run
-
-    def _ended(self) -> None:
-        self._running -= 1
 
     def _redirect(self, request: Request, program: Program, target: str) -> Rendered:
         """Return the answer to another request instead (RFC 3875 6.2.2)."""

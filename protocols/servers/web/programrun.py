@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing
 
-from portable.deferred import Deferred
+from portable.deferred import Deferred, ensure_deferred
 from portable.errors import FrameworkError, RemoteProtocolError
 from portable.process import SIGKILL, SIGTERM, ProcessProtocol
 from portable.transport import HIGH_WATER
@@ -62,14 +62,16 @@ class Run(ProcessProtocol):
         self._parser: HeadParser | None = HeadParser()
         self._feeder = Feeder(clock, body, self._body_failed)
         self._errors = ErrorLines(name)
-        self._timer: Timer | None = clock.call_later(seconds, self._time_is_up)
+        self._timer: Timer | None = None
         self._started = False
         self._returncode: int | None = None
-        # The output: what nobody has taken yet, who waits for more, whether that is all.
+        # The output: what nobody has taken yet, who waits for more, whether that is all, and it is known how
+        # the program has ended.
         self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: Deferred[bytes] | None = None
         self._output_ended = False
+        self._done = False
         self._discarding = False
         self._killed = False
         self._lost = False
@@ -80,6 +82,7 @@ class Run(ProcessProtocol):
         """See `ProcessProtocol.connection_made`."""
         self._process = process
         self._started = True
+        self._timer = self._clock.call_later(self._seconds, self._time_is_up)
         if self._killed:
             self._kill_now()
         else:
@@ -111,16 +114,16 @@ class Run(ProcessProtocol):
             self._feeder.stop()
         elif fd == 1:
             self._output_ended = True
-            if self._returncode is None and not self._killed:
-                self._clock.call_later(EXIT_WAIT, self._wake)
+            if self._returncode is None:
+                self._clock.call_later(EXIT_WAIT, self._finish)
             else:
-                self._wake()
+                self._finish()
 
     def process_exited(self, returncode: int) -> None:
         """See `ProcessProtocol.process_exited`."""
         self._returncode = returncode
         if self._output_ended:
-            self._wake()
+            self._finish()
 
     def connection_lost(self) -> None:
         """See `ProcessProtocol.connection_lost`."""
@@ -134,8 +137,25 @@ class Run(ProcessProtocol):
 
     # What is done to it.
 
+    async def drain(self) -> None:
+        """Wait until its output has ended, and drop that.
+
+        Raises:
+            ProgramFailed: as `next_chunk`.
+        """
+        try:
+            while True:
+                chunk = await ensure_deferred(self.next_chunk())
+                if not chunk:
+                    return
+        except FrameworkError:
+            # Its client is gone, too.
+            self.kill()
+            raise
+
     def discard(self) -> None:
-        """Let it finish, and take no more of its output."""
+        """Let it finish, but give it no more of the request's body, and take no more of its output."""
+        self._feeder.stop()
         self._discarding = True
         self._chunks = []
         self._size = 0
@@ -147,7 +167,6 @@ class Run(ProcessProtocol):
         if self._killed or self._lost:
             return
         self._killed = True
-        self._feeder.stop()
         self.discard()
         if self._started:
             self._kill_now()
@@ -191,9 +210,7 @@ class Run(ProcessProtocol):
             self._fail(ProgramFailed(502, f"its output is not that of a CGI program: {error}"))
             return
         self._parser = None
-        if head.redirect:
-            self.discard()
-        elif rest:
+        if rest:
             self._put(rest)
         self.head.callback(head)
 
@@ -219,9 +236,9 @@ class Run(ProcessProtocol):
             self._size = 0
             self._process.resume_reading(1)
             return data
-        if self._killed or (self._output_ended and self._returncode is not None and self._returncode < 0):
+        if self._killed or (self._done and self._returncode is not None and self._returncode < 0):
             raise ProgramFailed(502, f"{self._name!r} was ended before it was done")
-        if self._output_ended:
+        if self._done:
             # Nobody may read the request's body once its answer is complete.
             self._feeder.stop()
             return b""
@@ -230,6 +247,10 @@ class Run(ProcessProtocol):
 
     def _forget_waiter(self, _: Deferred[bytes]) -> None:
         self._waiter = None
+
+    def _finish(self) -> None:
+        self._done = True
+        self._wake()
 
     def _wake(self) -> None:
         """Tell who waits for output that there will be none."""

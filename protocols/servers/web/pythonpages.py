@@ -17,6 +17,7 @@ from portable.deferred import Deferred, ensure_deferred, succeed
 from portable.errors import TimedOut
 from protocols.http.messages import Response
 from protocols.http.resource import error_page
+from protocols.servers.web.turns import NoTurn, Turns
 
 if typing.TYPE_CHECKING:
     from portable.files import OpenFile
@@ -56,7 +57,7 @@ class PageFailed(Exception):
 
 
 class _Worker:
-    """Runs few functions at a time in threads.
+    """Runs few functions at a time in threads; the others wait for their turn.
 
     Args:
         host: the reactor.
@@ -64,22 +65,27 @@ class _Worker:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._running = 0
+        self._turns = Turns(host, MAX_RUNNING)
 
-    def is_busy(self) -> bool:
-        """Return whether no more may be run now."""
-        return self._running >= MAX_RUNNING
+    async def run(self, seconds: float, function: typing.Callable[..., T], *args: object) -> T:
+        """Return the result of `function(*args)`.
 
-    def run(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
-        """Give the result of `function(*args)`. When that is cancelled, the function goes on, and counts."""
-        self._running += 1
+        Raises:
+            NoTurn: it is not its turn in time.
+            TimedOut: it takes more than `seconds` (0 for no limit). It goes on, and keeps its turn until then.
+            Exception: what the function raises.
+        """
+        await self._turns.take()
+        # Not the thread's own Deferred: cancelling that could be too early or too late to know when it ends.
         result: Deferred[T] = Deferred()
         working = self._host.run_in_thread(function, *args)
         working.add_both(self._ended).add_callbacks(result.callback, result.errback)
-        return result
+        if seconds:
+            result = result.timeout(seconds, self._host)
+        return await result
 
     def _ended(self, result: typing.Any) -> typing.Any:
-        self._running -= 1
+        self._turns.give_back()
         if isinstance(result, Exception):
             raise result
         return result
@@ -97,7 +103,6 @@ class OutputPages:
     """
 
     def __init__(self, host: Host, seconds: float) -> None:
-        self._host = host
         self._seconds = seconds
         self._worker = _Worker(host)
 
@@ -107,11 +112,10 @@ class OutputPages:
 
     async def _answer(self, request: Request, path: str, source: bytes) -> Response:
         body = await request.body.read(MAX_BODY)
-        if self._worker.is_busy():
-            return _busy(path)
-        working = self._worker.run(_print_page, request, path, source, body)
         try:
-            return await working.timeout(self._seconds, self._host)
+            return await self._worker.run(self._seconds, _print_page, request, path, source, body)
+        except NoTurn as error:
+            return _busy(path, error)
         except TimedOut:
             _log.warning("%r: not done in %g seconds; its thread is lost until it is", path, self._seconds)
             return error_page(504)
@@ -145,11 +149,11 @@ class ResourcePages:
         source = _read_source(opened)
         if (path, stamp) in self._loading:
             self._loading[path, stamp].append(waiting)
-        elif self._worker.is_busy():
-            return _busy(path)
         else:
             self._loading[path, stamp] = [waiting]
-            self._worker.run(_load, path, source).add_both(functools.partial(self._have_loaded, path, stamp))
+            # Nobody waits for this one alone, so it has no time limit: it would be begun again and again.
+            loading = ensure_deferred(self._worker.run(0.0, _load, path, source))
+            loading.add_both(functools.partial(self._have_loaded, path, stamp))
         return ensure_deferred(_show(request, program, waiting))
 
     def _have_loaded(self, path: str, stamp: object, result: Resource | Exception | None) -> None:
@@ -167,7 +171,10 @@ class ResourcePages:
 
 async def _show(request: Request, program: Program, loading: Deferred[Resource | None]) -> Response:
     """Return the answer of a file's resource, or of the one beneath it that the rest of the path leads to."""
-    resource = await loading
+    try:
+        resource = await loading
+    except NoTurn as error:
+        return _busy(program.path, error)
     if resource is None:
         _log.warning("%r defines no resource", program.path)
         return error_page(500, WHOOPS)
@@ -180,8 +187,8 @@ async def _show(request: Request, program: Program, loading: Deferred[Resource |
     return await ensure_deferred(resource.render(request))
 
 
-def _busy(path: str) -> Response:
-    _log.warning("%r is not run: %d others are running", path, MAX_RUNNING)
+def _busy(path: str, error: NoTurn) -> Response:
+    _log.warning("%r is not run, as others are: %s", path, error)
     return error_page(503, headers=[("Retry-After", "1")])
 
 

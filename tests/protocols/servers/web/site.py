@@ -113,7 +113,7 @@ class Site(Running):
         assert folder is not None
         assert folder.processors is not None
         made: typing.Any = folder.processors._processors
-        return sum(made[name]._running for name in ("cgi", "php") if name in made)
+        return sum(made[name]._turns.taken for name in ("cgi", "php") if name in made)
 
     def settle(self) -> None:
         """Wait until no program runs."""

@@ -142,6 +142,14 @@ def test_conditions_and_ranges_are_the_programs_affair(site: Site) -> None:
 # Redirects (RFC 3875 6.2.2 to 6.2.4).
 
 
+def test_a_redirect_whose_program_does_not_end_is_none(reactor: Reactor, tmp_path: Path) -> None:
+    site = Site(reactor, tmp_path, script_timeout=0.3)
+    site.shell("x.cgi", "printf 'Location: /x\\n\\n'; sleep 1000")
+    assert site.ask("/x.cgi").status == 502
+    site.settle()
+    site.stop()
+
+
 def test_a_redirect_of_the_client(site: Site) -> None:
     site.shell("x.cgi", "printf 'Location: http://example.org/y\\n\\n'")
     answer = site.ask("/x.cgi")
@@ -161,6 +169,33 @@ def test_a_redirect_within_the_server(site: Site) -> None:
     assert site.ask("/y.cgi").body == b"GET|/show.cgi|/p|q=1|||"
     site.shell("z.cgi", "printf 'Location: /none\\n\\n'")
     assert site.ask("/z.cgi").status == 404
+
+
+@pytest.mark.parametrize("said", ["Location: /page.html", "Status: 204"])
+def test_a_program_that_answers_without_body_still_reads_its_input(site: Site, said: str) -> None:
+    site.put("page.html", "a page", 0o644)
+    site.shell("x.cgi", f"printf '{said}\\n\\n'; cat > got")
+    site.shell("y.cgi", SHOW)
+    got = site.folder / "got"
+
+    def talk() -> bytes:
+        with site.connect() as sock:
+            sock.sendall(b"POST /x.cgi HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nfirst")
+            while not got.exists() or got.read_text() != "first":
+                time.sleep(0.01)
+            sock.sendall(b"rest")
+            data = sock.recv(65536)
+            sock.sendall(
+                b"POST /y.cgi HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnext"
+            )
+            while piece := sock.recv(65536):
+                data += piece
+            return data
+
+    data = site.beside(talk)
+    assert data.count(b"HTTP/1.1 20") == 2
+    assert b"next" in data
+    assert got.read_text() == "firstrest"
 
 
 def test_redirects_within_the_server_are_bounded(site: Site) -> None:

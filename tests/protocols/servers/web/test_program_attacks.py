@@ -11,7 +11,7 @@ import pytest
 
 from portable.errors import ConfigurationError, FileError
 from portable.testing import wait_until
-from protocols.servers.web import make_service, programrun
+from protocols.servers.web import make_service, programrun, turns
 from protocols.servers.web.processors import HIDDEN, Processors
 from tests.protocols.servers.web.site import SECRET, Site
 from tests.protocols.servers.web.test_web import values
@@ -347,7 +347,7 @@ def test_an_answer_whose_program_is_ended_is_cut(
 
 
 def test_an_answer_whose_program_died_is_cut(site: Site) -> None:
-    site.shell("x.cgi", f"{OK}; echo some; kill -9 $$")
+    site.shell("x.cgi", f"{OK}; head -c 100000 /dev/zero; kill -9 $$")
     assert b"0\r\n\r\n" not in site.get_until_broken("/x.cgi")
 
 
@@ -371,22 +371,32 @@ def test_a_program_whose_client_goes_is_ended_with_its_children(
     wait_until(site.reactor, lambda: not any(map(is_alive, running)))
 
 
-def test_few_programs_run_at_a_time(site: Site) -> None:
+def test_few_programs_run_at_a_time_and_the_others_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     service: typing.Any = site.service
-    service._folder.processors._processors["cgi"]._most = 1
-    fifo = site.folder / "go"
-    os.mkfifo(fifo)
+    in_line = service._folder.processors._processors["cgi"]._turns
+    in_line._most = 1
+    os.mkfifo(site.folder / "go")
     site.shell("x.cgi", f"{OK}; read x < go; echo done")
-    with site.connect() as sock:
-        sock.sendall(b"GET /x.cgi HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    site.shell("y.cgi", f"{OK}; echo done")
+    with site.connect() as first, site.connect() as second:
+        first.sendall(b"GET /x.cgi HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         wait_until(site.reactor, lambda: site.running() == 1)
-        answer = site.ask("/x.cgi")
+        second.sendall(b"GET /y.cgi HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        wait_until(site.reactor, lambda: in_line._waiting)
+        monkeypatch.setattr(turns, "WAIT_SECONDS", 0.1)
+        answer = site.ask("/y.cgi")
         assert answer.status == 503
         assert "Retry-After: 1" in answer.head
-        site.beside(lambda: fifo.write_text("go\n"))
-        site.settle()
-    site.shell("x.cgi", f"{OK}; echo done")
-    assert site.ask("/x.cgi").body == b"done\n"
+        site.beside(lambda: (site.folder / "go").write_text("go\n"))
+        assert b"done" in site.beside(lambda: read_all(second))
+    assert site.ask("/y.cgi").body == b"done\n"
+
+
+def read_all(sock: socket.socket) -> bytes:
+    data = b""
+    while piece := sock.recv(65536):
+        data += piece
+    return data
 
 
 def test_a_service_that_stops_lets_a_program_finish(reactor: Reactor, folder: Path) -> None:

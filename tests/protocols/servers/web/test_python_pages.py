@@ -9,7 +9,7 @@ import typing
 import pytest
 
 from portable.testing import wait_until
-from protocols.servers.web import pythonpages
+from protocols.servers.web import pythonpages, turns
 from tests.protocols.servers.web.site import GATE, SECRET, Site
 
 if typing.TYPE_CHECKING:
@@ -110,9 +110,10 @@ WAIT = "from tests.protocols.servers.web.site import GATE\nGATE.wait(20)\n"
 
 
 def test_a_page_that_takes_too_long_is_given_up_and_holds_up_nobody_else(
-    reactor: Reactor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    reactor: Reactor, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     GATE.clear()
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.1)
     site = Site(reactor, tmp_path, script_timeout=0.2)
     try:
         site.put("x.epy", WAIT + "print('late')")
@@ -222,7 +223,9 @@ def test_few_files_are_loaded_at_a_time_and_kept(site: Site, monkeypatch: pytest
         assert site.ask(f"/{name}.rpy/").body == b"1 "
     assert site.ask("/c.rpy/").body == b"2 "
     assert site.ask("/a.rpy/").body == b"1 "
-    monkeypatch.setattr(pythonpages, "MAX_RUNNING", 0)
+    monkeypatch.setattr(turns, "MAX_WAITING", 0)
+    service: typing.Any = site.service
+    service._folder.processors._processors["rpy"]._worker._turns._most = 0
     assert site.ask("/b.rpy/").status == 503
 
 

@@ -231,7 +231,9 @@ _CONNECT_CLASSES: dict[str, type[ConnectError]] = {
     "ECONNREFUSED": ConnectionRefused,
     "ETIMEDOUT": ConnectTimedOut,
     "EHOSTUNREACH": Unreachable,
+    "ENAMETOOLONG": "the name is too long",
     "ENETUNREACH": Unreachable,
+    "ENOTEMPTY": "the folder is not empty",
     "ENOTFOUND": NameNotFound,
 }
 _LISTEN_CLASSES: dict[str, type[ListenError]] = {
@@ -264,10 +266,12 @@ _TEXTS = {
     "ELOOP": "it is, or leads through, a symbolic link",
     "EMFILE": "too many open files in this process",
     "EMSGSIZE": "the datagram is too long",
+    "ENAMETOOLONG": "the name is too long",
     "ENETUNREACH": "the network cannot be reached",
     "ENOENT": "there is no such file or folder",
     "ENOSPC": "there is no space left on the device",
     "ENOTDIR": "it is not a folder",
+    "ENOTEMPTY": "the folder is not empty",
     "ENOTFOUND": "the host name has no address",
     "EPERM": "permission denied",
     "EPIPE": "the peer reset the connection",

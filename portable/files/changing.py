@@ -38,6 +38,8 @@ _WRITE = system.CREATE | system.NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getat
 def _place(folder: OpenFile, name: str) -> Iterator[tuple[str, int | None]]:
     """Give what system calls take for `name` in `folder`: a path, and a descriptor that it is relative to."""
     check_segment(name, name)
+    if not folder.status.is_dir:
+        raise refusal(name, "ENOTDIR")
     try:
         if system.HAS_DIR_FD:
             yield name, folder.fileno()

@@ -211,6 +211,8 @@ class FTPServer(Protocol):
 
     def _done(self, result: object) -> None:
         self._busy = False
+        # A login may have been in it, and a command takes its time.
+        self._put_off_idle()
         self._go_on()
         if isinstance(result, Exception):
             raise result

@@ -21,7 +21,7 @@ def encode_text(piece: bytes, after_cr: bool) -> bytes:
         after_cr: whether what came before `piece` ended with a CR.
     """
     encoded = piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    if after_cr and encoded.startswith(b"\r\n"):
+    if after_cr and piece.startswith(b"\n"):
         return encoded[1:]
     return encoded
 

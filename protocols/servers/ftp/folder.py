@@ -19,6 +19,7 @@ if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.files import FileStatus, OpenFile
     from portable.reactor import Threads
+    from protocols.ftp.server.filesystem import OpenFolder, Readable, Writable
     from protocols.ftp.server.paths import Path
 
 __all__ = ["RealFolder"]
@@ -162,15 +163,15 @@ class RealFolder:
         with open_beneath(self._root, path) as opened:
             return _item(path[-1] if path else "", opened.status)
 
-    def open_folder(self, path: Path) -> Deferred[_OpenFolder]:
+    def open_folder(self, path: Path) -> Deferred[OpenFolder]:
         """See `FileSystem.open_folder`."""
         return self._threads.run_in_thread(self._open_folder, path)
 
-    def _open_folder(self, path: Path) -> _OpenFolder:
+    def _open_folder(self, path: Path) -> OpenFolder:
         with open_beneath(self._root, path) as opened:
             return _OpenFolder(self._threads, opened)
 
-    def open_file(self, path: Path) -> Deferred[_Readable]:
+    def open_file(self, path: Path) -> Deferred[Readable]:
         """See `FileSystem.open_file`."""
         # Not in a thread: that would make a quarter of what a small file costs, and is seldom of use. Only
         # what a disk must be asked for is.
@@ -192,15 +193,15 @@ class RealFolder:
         opened.close()
         return succeed(_Readable(self._threads, opened, content))
 
-    def _read_small(self, opened: OpenFile) -> _Readable:
+    def _read_small(self, opened: OpenFile) -> Readable:
         with opened:
             return _Readable(self._threads, opened, opened.read(0, opened.status.size))
 
-    def open_to_write(self, path: Path, *, exclusive: bool = False) -> Deferred[_Writable]:
+    def open_to_write(self, path: Path, *, exclusive: bool = False) -> Deferred[Writable]:
         """See `FileSystem.open_to_write`."""
         return self._threads.run_in_thread(self._open_to_write, path, exclusive)
 
-    def _open_to_write(self, path: Path, exclusive: bool) -> _Writable:
+    def _open_to_write(self, path: Path, exclusive: bool) -> Writable:
         if not path:
             raise FileError("the root is a folder", "EISDIR")
         with open_beneath(self._root, path[:-1]) as folder:

@@ -13,6 +13,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from portable.deferred import Deferred
+    from protocols.ftp.server.filesystem import OpenFolder, Readable, Writable
     from protocols.ftp.server.paths import Path
 
 __all__ = ["MemoryFiles"]
@@ -151,19 +152,19 @@ class MemoryFiles:
         """See `FileSystem.status`."""
         return self.attempt(lambda: self._find(path).item(path[-1] if path else ""))
 
-    def open_folder(self, path: Path) -> Deferred[_OpenFolder]:
+    def open_folder(self, path: Path) -> Deferred[OpenFolder]:
         """See `FileSystem.open_folder`."""
         return self.attempt(lambda: _OpenFolder(self._folder(path)))
 
-    def open_file(self, path: Path) -> Deferred[_Readable]:
+    def open_file(self, path: Path) -> Deferred[Readable]:
         """See `FileSystem.open_file`."""
         return self.attempt(lambda: _Readable(bytes(self._file(path).content)))
 
-    def open_to_write(self, path: Path, *, exclusive: bool = False) -> Deferred[_Writable]:
+    def open_to_write(self, path: Path, *, exclusive: bool = False) -> Deferred[Writable]:
         """See `FileSystem.open_to_write`."""
         return self.attempt(self._open_to_write, path, exclusive)
 
-    def _open_to_write(self, path: Path, exclusive: bool) -> _Writable:
+    def _open_to_write(self, path: Path, exclusive: bool) -> Writable:
         if not path:
             raise FileError("the root is a folder", "EISDIR")
         folder = self._folder(path[:-1])

@@ -470,3 +470,25 @@ def test_the_size_of_a_file_that_is_gone(root: Path, monkeypatch: pytest.MonkeyP
         patch.setattr(os, "fstat", fails)
         assert refusal(log.size) == "ESTALE"
     log.close()
+
+
+def test_what_the_system_has_in_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_beneath(str(root), ["hello"]) as opened:
+        assert opened.read_cached() in {b"hello", None}
+
+        def refuse(*_: object) -> int:
+            raise OSError(number, "refused")
+
+        monkeypatch.setattr(os, "preadv", refuse)
+        number = errno.EAGAIN
+        assert opened.read_cached() is None
+        number = errno.EOPNOTSUPP
+        assert opened.read_cached() is None
+        number = errno.EIO
+        assert refusal(opened.read_cached) == "EIO"
+        monkeypatch.setattr(os, "preadv", lambda *_: 3)
+        assert opened.read_cached() is None
+        monkeypatch.delattr(os, "preadv")
+        assert opened.read_cached() is None
+    with open_beneath(str(root), []) as opened:
+        assert refusal(opened.read_cached) == "EISDIR"

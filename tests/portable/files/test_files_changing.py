@@ -172,6 +172,12 @@ def test_times(root: Path, folder: OpenFile, monkeypatch: pytest.MonkeyPatch) ->
     assert (root / "hello").stat().st_mtime == 1_600_000_000
 
 
+def test_nothing_is_in_a_file(folder: OpenFile) -> None:
+    with open_beneath(folder, ["hello"]) as file:
+        assert refusal(changing.make_folder, file, "x") == "ENOTDIR"
+        assert refusal(changing.open_to_write, file, "x") == "ENOTDIR"
+
+
 def test_modes(root: Path, folder: OpenFile, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "link").symlink_to("../secret")
     changing.set_mode(folder, "hello", 0o640)

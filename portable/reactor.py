@@ -15,7 +15,8 @@ One turn of the loop, on every backend:
 4. deliver the events;
 5. run the timers that are due, in order of their time, then of their making.
 
-What these calls write is sent at step 2 of the next turn, which follows without waiting.
+What these calls write is sent at step 2 of the next turn, which follows without waiting. A backend may be
+sooner with what a connection writes while it is told about its own data, and send it when that call returns.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 The life of a connection, and which turn of the loop does what:
 
-- `write` only adds to `_chunks` and, once per turn, puts the connection on the reactor's dirty list. At the end
-  of the turn `flush` sends everything in one system call. Sixteen answers to sixteen pipelined lines cost one.
+- `write` only adds to `_chunks`. What the protocol writes while it is told about data is sent when it returns,
+  everything in one system call: sixteen answers to sixteen pipelined lines cost one. Who writes at any other
+  time puts the connection on the reactor's dirty list, and `flush` sends at the end of the turn.
 - What the kernel does not take stays in `_chunks`, and the descriptor is watched for writability until it has
   gone. No descriptor is watched for writability at any other time.
-- `close`, `abort` and a failed `send` never call the protocol themselves. They too put the connection on the
-  dirty list, and `flush` ends it: nothing re-enters a protocol, and no descriptor number is given back to the
-  system while events of the same turn may still name it.
+- `close`, `abort` and a failed `send` never call the protocol themselves; that is left to `flush` too. So
+  nothing re-enters a protocol, and no descriptor number is given back to the system while another event of the
+  same turn may still name it: a turn brings one event for each descriptor.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ _SEND_SIZE = 256 * 1024
 _GATHER_SIZE = 64 * 1024
 # Bytes. A file no longer than this goes out in one send with what precedes it, without sendfile.
 _SMALL_FILE = 64 * 1024
+
+_NOT_READ = ~READ
+_NOT_WRITE = ~WRITE
 
 _NOBODY = Protocol()
 # Linux; 0 elsewhere.
@@ -157,7 +161,7 @@ class Stream:
 
     def on_event(self, flags: int) -> None:
         """Take what the poller reported."""
-        if flags & ~WRITE and self._mask & READ and not self._closing:
+        if flags & _NOT_WRITE and self._mask & READ and not self._closing:
             try:
                 data = self._io.recv(_READ_SIZE)
             except (BlockingIOError, InterruptedError):
@@ -166,6 +170,8 @@ class Stream:
                 self._lose(connection_failure(exc))
                 return
             else:
+                # What is written meanwhile need not go by the dirty list.
+                self._dirty = True
                 try:
                     if data:
                         self._received += len(data)
@@ -174,7 +180,9 @@ class Stream:
                         self._end_reading()
                 except Exception:
                     self._protocol_failed()
-        if self._mask & WRITE and flags & ~READ:
+                finally:
+                    self.flush()
+        if flags & _NOT_READ and self._mask & WRITE:
             self._blocked = False
             self.flush()
 
@@ -237,13 +245,14 @@ class Stream:
                 sent = self._io.send(data)  # type: ignore[arg-type] # mypy does not narrow by type() negatively
                 self._sent += sent
                 self._size -= sent
-                if sent < len(data):  # type: ignore[arg-type]
+                if not self._size:
+                    chunks.clear()
+                    break
+                if sent == len(data):  # type: ignore[arg-type]
+                    del chunks[:count]
+                else:
                     chunks[:count] = [memoryview(data)[sent:]]  # type: ignore[arg-type]
                     self._blocked = True
-                elif count == len(chunks):
-                    chunks.clear()
-                else:
-                    del chunks[:count]
         except (BlockingIOError, InterruptedError):
             self._blocked = True
         except OSError as exc:

@@ -332,7 +332,8 @@ class Life(typing.Protocol):
     def close(self) -> None:
         """Abort every connection, close every listener, end the threads and free what the system lent.
 
-        Protocols get their `connection_lost`. Afterwards no method may be called, but `close` itself, which
+        Protocols get their `connection_lost`, children are killed, and whoever still waits for a connection, a
+        name or a thread's result gets Cancelled. Afterwards no method may be called, but `close` itself, which
         does nothing.
         """
 

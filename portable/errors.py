@@ -231,9 +231,7 @@ _CONNECT_CLASSES: dict[str, type[ConnectError]] = {
     "ECONNREFUSED": ConnectionRefused,
     "ETIMEDOUT": ConnectTimedOut,
     "EHOSTUNREACH": Unreachable,
-    "ENAMETOOLONG": "the name is too long",
     "ENETUNREACH": Unreachable,
-    "ENOTEMPTY": "the folder is not empty",
     "ENOTFOUND": NameNotFound,
 }
 _LISTEN_CLASSES: dict[str, type[ListenError]] = {

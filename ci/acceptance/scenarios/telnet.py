@@ -12,7 +12,8 @@ import termios
 import time
 import typing
 
-from ci.acceptance.model import Client, Failed, Port, Server
+from ci.acceptance.model import Client, Port, Server
+from ci.acceptance.record import Failed
 from ci.acceptance.stage import SECONDS, read_all
 from ci.acceptance.views import only_seen
 

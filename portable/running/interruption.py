@@ -8,6 +8,7 @@ may have no such thing: `interrupt` then says so.
 from __future__ import annotations
 
 import threading
+import time
 import typing
 
 try:
@@ -24,6 +25,8 @@ R = typing.TypeVar("R")
 # Seconds. The lock is held for moments; but if an interrupted thread should ever keep it, the loop must not
 # wait.
 _PATIENCE = 1.0
+# Seconds between two exceptions in one thread. They must not come faster than it can take itself out of reach.
+_PAUSE = 0.05
 
 
 class Interruptible:
@@ -38,6 +41,7 @@ class Interruptible:
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._interrupted = False
+        self._raised_at = 0.0
 
     def run(self) -> typing.Any:
         """Return what the function returns.
@@ -55,7 +59,8 @@ class Interruptible:
             self._leave()
 
     def interrupt(self) -> bool:
-        """End the call, or have it not begin. Does nothing once it has ended.
+        """End the call, or have it not begin. Does nothing once it has ended, or so soon after the last time that
+        the thread cannot have acted on it.
 
         Returns:
             Whether this Python can do it.
@@ -64,7 +69,11 @@ class Interruptible:
             return False
         try:
             self._interrupted = True
-            return self._thread is None or _raise_in(self._thread, KeyboardInterrupt)
+            now = time.monotonic()
+            if self._thread is None or now - self._raised_at < _PAUSE:
+                return True
+            self._raised_at = now
+            return _raise_in(self._thread, KeyboardInterrupt)
         finally:
             self._lock.release()
 

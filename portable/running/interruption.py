@@ -82,7 +82,10 @@ class Interruptible:
             try:
                 with self._lock:
                     self._thread = None
-                _raise_in(threading.get_ident(), None)
+                # One that is on its way comes now. (To take it back, by raising nothing, has CPython 3.11 loop for
+                # ever in a thread that is traced.)
+                for _ in range(_STEPS):
+                    pass
             except KeyboardInterrupt:
                 # It came between the end of the function and here.
                 continue

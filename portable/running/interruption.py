@@ -27,6 +27,8 @@ R = typing.TypeVar("R")
 _PATIENCE = 1.0
 # Seconds between two exceptions in one thread. They must not come faster than it can take itself out of reach.
 _PAUSE = 0.05
+# Steps of byte code in which an exception that was raised in a thread is sure to come.
+_STEPS = 100
 
 
 class Interruptible:
@@ -82,8 +84,8 @@ class Interruptible:
             try:
                 with self._lock:
                     self._thread = None
-                # One that is on its way comes now. (To take it back, by raising nothing, has CPython 3.11 loop for
-                # ever in a thread that is traced.)
+                # One that is on its way comes now. To take it back, by raising nothing, has CPython 3.11 loop
+                # for ever in a thread that is traced.
                 for _ in range(_STEPS):
                     pass
             except KeyboardInterrupt:
@@ -92,9 +94,9 @@ class Interruptible:
             return
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> bool:
-    """Have `error` raised in a thread; None takes back what it has not raised yet."""
+def _raise_in(thread: int, error: type[BaseException]) -> bool:
+    """Have `error` raised in a thread; return whether this Python can."""
     if _set_exception is None:
         return False
-    wanted = None if error is None else ctypes.py_object(error)
-    return bool(_set_exception(ctypes.c_ulong(thread), wanted)) or error is None
+    _set_exception(ctypes.c_ulong(thread), ctypes.py_object(error))
+    return True

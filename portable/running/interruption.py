@@ -61,8 +61,9 @@ class Interruptible:
             self._leave()
 
     def interrupt(self) -> bool:
-        """End the call, or have it not begin. Does nothing once it has ended, or before the thread can have acted
-        on the last time.
+        """End the call, or have it not begin.
+
+        Does nothing once it has ended, or before its thread can have acted on the last time.
 
         Returns:
             Whether this Python can do it.

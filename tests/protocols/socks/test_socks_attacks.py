@@ -208,7 +208,8 @@ def test_log_injection_by_user_host_and_password() -> None:
         line = traffic_line(record)
         assert line.isascii()
         assert line.isprintable()
-        assert "root" not in line.split(" ")
+        # Client, user confirmed and user as told, whatever is in it.
+        assert len(line.partition(" [")[0].split(" ")) == 3
 
 
 def test_a_refusal_says_nothing_of_our_network() -> None:

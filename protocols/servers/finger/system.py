@@ -72,11 +72,13 @@ class SystemUsers:
 
 
 def _exists(home: OpenFile, name: str) -> bool:
-    """Return whether there is something of that name: a link, too."""
+    """Return whether there is something of that name: a link, too, or what only its owner may read."""
     try:
         open_beneath(home, [name]).close()
     except FileError as error:
-        return error.code in {"ELOOP", "EINVAL"}
+        # EACCES comes as well where the folder is closed to us, and nobody can know.
+        seen = bool(home.status.mode & stat.S_IXOTH)
+        return error.code in {"ELOOP", "EINVAL"} or (error.code == "EACCES" and seen)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import typing
 
@@ -96,6 +97,24 @@ def test_whoever_does_not_want_to_be_found_is_not(home: Path) -> None:
     (home / ".nofinger").unlink()
     write(home / ".nofinger", "")
     assert find(home) is None
+
+
+def test_a_wish_not_to_be_found_that_only_its_owner_may_read_counts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = os.open
+
+    def refuse(path: typing.Any, flags: int, *args: typing.Any, **kwargs: typing.Any) -> int:
+        if path == ".nofinger":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real_open(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)  # root, who may be running this, reads everything
+    write(home / ".nofinger", "", 0o600)
+    assert find(home) is None
+    # In a folder that is closed to us nothing is known, and most homes are.
+    home.chmod(0o700)
+    assert find(home) == User("alice", "Alice Liddell")
 
 
 # Attacks: what a user may put in place of .plan to have another's file shown.

@@ -2,8 +2,9 @@
 
 Whatever rights the server has, it tells no more than a stranger on this machine could read: the home folder
 must be open to all (search permission), the file readable by all, a regular file and the user's own, so that
-neither a symbolic nor a hard link can show somebody else's file. Whoever has a file ".nofinger" in the home
-folder is not found.
+neither a symbolic nor a hard link can show somebody else's file. The folders above the home folder are not
+looked at: where one of them is closed, do not run the server as root. Whoever has a file ".nofinger" in the
+home folder is not found.
 """
 
 from __future__ import annotations

@@ -260,14 +260,12 @@ def fetch_finger(
     *,
     port: int = PORT,
     seconds: float = 30.0,
-    limit: int = MAX_ANSWER,
     international: bool = False,
 ) -> Deferred[str]:
     """Ask the server at `host`, and return its answer, lines separated by LF, filtered by `filter_text`.
 
     Args:
         seconds: for everything.
-        limit: bytes that the answer may have.
         international: see `filter_text`.
 
     Returns:
@@ -276,7 +274,7 @@ def fetch_finger(
     Raises:
         LocalProtocolError: as `encode_query`.
     """
-    return fetch(reactor, host, port, limit, seconds, encode_query(query)).add_callback(
+    return fetch(reactor, host, port, MAX_ANSWER, seconds, encode_query(query)).add_callback(
         lambda answer: decode_answer(answer, international=international)
     )
 

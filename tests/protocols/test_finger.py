@@ -374,9 +374,9 @@ def test_what_a_hostile_server_says_does_not_reach_the_terminal() -> None:
 def test_a_server_that_never_stops_is_stopped() -> None:
     network = OneHost()
     errors: list[Exception] = []
-    fetch_finger(network, "host", Query("a"), limit=1000).add_errback(errors.append)
+    fetch_finger(network, "host", Query("a")).add_errback(errors.append)
     network.advance()
-    network.transports[0].receive(b"x" * 1001)
+    network.transports[0].receive(b"x" * (MAX_ANSWER + 1))
     assert isinstance(errors[0], RemoteProtocolError)
     assert network.transports[0].lost
 

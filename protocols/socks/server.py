@@ -28,7 +28,7 @@ from portable.errors import (
     Unreachable,
 )
 from portable.flow import RelayEnd, join
-from portable.happyeyeballs import connect_to_addresses
+from portable.happyeyeballs import connect_to_addresses, interleave
 from portable.transport import Address
 from protocols.socks import v4, v5
 from protocols.socks.addresses import meanings
@@ -220,7 +220,7 @@ class SocksServer(RelayEnd):
         permitted = [each for each in addresses if rules.may_connect(request.host, each, request.port)]
         if not permitted:
             raise Refused(f"denied by the rules: {', '.join(addresses[:3])}", Outcome.FORBIDDEN)
-        return permitted[: self._proxy.limits.addresses]
+        return interleave(permitted)[: self._proxy.limits.addresses]
 
     async def _connect(self, request: Request) -> RelayEnd:
         proxy = self._proxy

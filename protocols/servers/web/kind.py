@@ -175,7 +175,9 @@ class WebService(PortService):
         if self._site is None:
             raise AssertionError("a connection before bind")
         if self._personal:
-            return publishing_broker(self._site, self.reactor)
+            reactor = self.reactor
+            has_threads = reactor is not None and "threads" in reactor.capabilities
+            return publishing_broker(self._site, reactor if has_threads else None)
         return self._site()
 
 

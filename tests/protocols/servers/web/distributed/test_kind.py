@@ -47,6 +47,10 @@ def test_personal_and_user_together(reactor: Reactor, home: Path, monkeypatch: p
     )
     (home / "own").mkdir()
     (home / "own" / "index.html").write_bytes(b"from the own server")
+    (home / "own" / "x.cgi").write_bytes(
+        b"#!/bin/sh\necho Content-Type: text/plain\necho\necho $SCRIPT_NAME $PATH_INFO $REMOTE_ADDR\n"
+    )
+    (home / "own" / "x.cgi").chmod(0o755)
     personal = make_service(values(personal=True, path=str(home / "own"), logfile=str(home / "access.log")))
     personal.bind(reactor)
     personal.start()
@@ -59,6 +63,8 @@ def test_personal_and_user_together(reactor: Reactor, home: Path, monkeypatch: p
         assert b"secret" not in relay.curl("/alice/x.cgi").output
         assert relay.curl("/alice/").output == b"from the folder"
         assert relay.curl("/alice.twistd/").output == b"from the own server"
+        # Programs run in the user's own server, with the user's rights.
+        assert relay.curl("/alice.twistd/x.cgi/info").output == b"/alice.twistd/x.cgi /info 127.0.0.1\n"
         assert b"Cannot connect" in relay.curl("/nobody-at-all.twistd/").output
     finally:
         relay.stop()

@@ -13,7 +13,8 @@ from protocols.http.messages import FileBody, Response
 from protocols.http.resource import Page, Tree
 from protocols.http.server import Site
 from protocols.pb import Broker, Error, Referenceable, Registry, RemoteError
-from protocols.servers.web.distributed.publisher import WINDOW, publishing_broker
+from protocols.servers.web.distributed.publisher import publishing_broker
+from protocols.servers.web.distributed.sending import WINDOW
 from tests.protocols.servers.web.distributed.pages import Endless, make_pages
 
 OUR_FIELDS = ("content-type", "x-content-type-options", "content-length")

@@ -67,6 +67,10 @@ class Broker(Protocol):
         remote_root: the peer's root. May be called at once: calls wait until both sides agree on a dialect.
     """
 
+    # From `connection_made` on.
+    _intake: Intake
+    _timer: Timer
+
     def __init__(
         self,
         clock: Clock,
@@ -82,12 +86,10 @@ class Broker(Protocol):
         self._root = root
         self._reader = BananaReader()
         self._objects = ReferenceTable(self, Registry() if registry is None else registry)
-        self._intake: Intake | None = None
         self._agreed = False  # on the dialect
         self._greeted = False  # by the peer's version
         self._lost = False
         self._draining = False
-        self._timer: Timer | None = None
         self._unsent: list[bytes] = []
         # Our calls that wait for an answer, and the peer's that we have not answered.
         self._calls: dict[int, Deferred[typing.Any]] = {}
@@ -116,26 +118,21 @@ class Broker(Protocol):
     def data_received(self, data: bytes) -> None:
         """See `Protocol.data_received`."""
         self._reader.receive_data(data)
-        if self._intake is not None:
-            self._intake.wake()
+        self._intake.wake()
 
     def pause_writing(self) -> None:
         """See `Protocol.pause_writing`. A peer that does not read its answers may not call, either."""
-        if self._intake is not None:
-            self._intake.pause_writing()
+        self._intake.pause_writing()
 
     def resume_writing(self) -> None:
         """See `Protocol.resume_writing`."""
-        if self._intake is not None:
-            self._intake.resume_writing()
+        self._intake.resume_writing()
 
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`. Our calls fail, and what the peer had called is cancelled."""
         self._lost = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._intake is not None:
-            self._intake.stop()
+        self._timer.cancel()
+        self._intake.stop()
         self._unsent = []
         self._objects.clear()
         calls, self._calls = self._calls, {}
@@ -175,13 +172,11 @@ class Broker(Protocol):
 
     def pause_calls(self) -> None:
         """Take nothing from the peer until `resume_calls`, answers neither: it is to wait. Idempotent."""
-        if self._intake is not None:
-            self._intake.hold()
+        self._intake.hold()
 
     def resume_calls(self) -> None:
         """Undo `pause_calls`. Idempotent."""
-        if self._intake is not None:
-            self._intake.release()
+        self._intake.release()
 
     def drain(self) -> None:
         """See `SupportsDrain.drain`: refuse calls of our root, answer the others, then close."""
@@ -233,8 +228,7 @@ class Broker(Protocol):
             if expression != [b"version", VERSION]:
                 raise RemoteProtocolError("the peer does not speak version 6")
             self._greeted = True
-            if self._timer is not None:
-                self._timer.cancel()
+            self._timer.cancel()
         else:
             command = self._commands.get(expression[0])
             if command is None:
@@ -388,8 +382,7 @@ class Broker(Protocol):
             self._unsent.append(data)
 
     def _write(self, data: bytes, answer: bool = False) -> None:
-        if self._intake is not None:
-            self._intake.write(data, answer)
+        self._intake.write(data, answer)
 
     # The end.
 
@@ -398,8 +391,7 @@ class Broker(Protocol):
             self.close()
 
     def _reset_timer(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self._timer = self._clock.call_later(seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:

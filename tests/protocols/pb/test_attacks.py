@@ -8,6 +8,7 @@ import pytest
 
 from portable.protocol import Protocol
 from portable.testing import wait_for, wait_until
+from portable.transport import Address
 from protocols.pb import Broker
 from protocols.pb.banana import MAX_DEPTH, MAX_SIZE, NO_WORDS, PB_WORDS, BananaReader, encode
 from protocols.pb.tables import MAX_REFERENCES
@@ -48,9 +49,11 @@ class Siege:
         self.reactor = reactor
         self.root = Root()
         self.listener = reactor.listen(lambda: Broker(reactor, root=self.root), "127.0.0.1")
-        host, port = self.listener.address
-        self.attacker = wait_for(reactor, reactor.connect(Attacker, host, int(port)))
-        self.friend = wait_for(reactor, reactor.connect(lambda: Broker(reactor, client=True), host, int(port)))
+        address = self.listener.address
+        assert isinstance(address, Address)
+        self.attacker = wait_for(reactor, reactor.connect(Attacker, address.host, address.port))
+        connecting = reactor.connect(lambda: Broker(reactor, client=True), address.host, address.port)
+        self.friend = wait_for(reactor, connecting)
         assert self.answer() == [b"pb", b"none"]
         self.attacker.reader.set_words(PB_WORDS)
         assert self.echo(1) == 1

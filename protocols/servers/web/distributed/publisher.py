@@ -18,7 +18,7 @@ from protocols.http.request import BodySource, RequestBody
 from protocols.http.resource import error_page
 from protocols.http.rules import RULES, RefusedRequest
 from protocols.http.sending import close_body
-from protocols.pb import Broker, Referenceable
+from protocols.pb import Broker, Referenceable, RemoteError
 from protocols.servers.web.distributed.forms import (
     NOT_DONE_YET,
     ReceivedRequest,
@@ -88,7 +88,8 @@ class Publisher(Referenceable):
             except Cancelled:
                 raise
             except Exception as error:  # noqa: BLE001 - the resource's fault costs its own request only
-                _log.error("%s failed", request, exc_info=error)
+                if received.remote.connected:
+                    _log.error("%s failed", request, exc_info=error)
                 response = error_page(500)
             await ensure_deferred(sender.send(response, "GET" if request is None else request.method))
         except (Cancelled, ConnectionLost):
@@ -166,11 +167,18 @@ class _Streamed:
 
     def next_body_chunk(self, body: RequestBody) -> Deferred[bytes]:
         """See `BodySource.next_body_chunk`."""
-        return self._reader.call_remote("read").add_callback(_piece)
+        return self._reader.call_remote("read").add_callbacks(_piece, _cut)
 
     def body_trailers(self) -> Headers:
         """See `BodySource.body_trailers`."""
         return Headers()
+
+
+def _cut(error: Exception) -> typing.NoReturn:
+    """The client broke off, or the relay has gone."""
+    if isinstance(error, RemoteError):
+        raise RefusedRequest("body-cut") from error
+    raise error
 
 
 def _piece(piece: object) -> bytes:

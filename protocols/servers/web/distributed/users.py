@@ -217,8 +217,11 @@ def open_as_stranger(home: str, uid: int, segments: Sequence[str], to_list: bool
             _check_open(opened, stat.S_IROTH)
         else:
             _check_open(opened, stat.S_IXOTH | (stat.S_IROTH if to_list else 0))
-    except FileError:
+    except FileError as error:
         opened.close()
+        if error.code in {"EACCES", "EPERM"}:
+            # Where we have no more rights than a stranger, it is to look the same.
+            raise FileError(str(error), "ENOENT") from error
         raise
     return opened
 

@@ -167,6 +167,8 @@ class Reader(Referenceable):
         self.pieces = list(pieces)
 
     def remote_read(self) -> Any:
+        if not self.pieces:
+            raise Error("the client has gone")
         return self.pieces.pop(0)
 
 
@@ -179,6 +181,22 @@ def test_a_streamed_body(relay: Relay) -> None:
 def test_a_streamed_body_that_is_none(relay: Relay) -> None:
     assert relay.ask("request_streamed", Reader(b"ab", 5), method=b"POST", uri=b"/u/digest") == [1]
     assert relay.response.status == 400
+
+
+def test_a_client_that_breaks_off_is_no_fault_of_the_page(
+    relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert relay.ask("request_streamed", Reader(b"ab"), method=b"POST", uri=b"/u/digest") == [1]
+    assert relay.response.status == 400
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_relay_that_goes_while_a_body_is_read(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+    reader = Reader(Deferred())
+    assert relay.ask("request_streamed", reader, method=b"POST", uri=b"/u/digest") == []
+    relay.link.reset()
+    assert relay.records[0].status in {499, 500}
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_no_more_is_written_than_the_relay_takes(relay: Relay) -> None:

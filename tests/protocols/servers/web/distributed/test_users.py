@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from portable.errors import FileError
 from protocols.servers.web.distributed.users import PAGES
 from tests.protocols.servers.web.distributed.pages import make_pages
 
@@ -109,6 +110,14 @@ def test_pages_that_are_a_link(town: Town, home: Path) -> None:
 
 def test_a_home_that_is_closed_to_others(town: Town, home: Path) -> None:
     home.chmod(0o700)
+    assert status(town, "/alice/") == 404
+
+
+def test_what_we_may_not_read_ourselves(town: Town, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise FileError("permission denied", "EACCES")
+
+    monkeypatch.setattr("protocols.servers.web.distributed.users.open_beneath", refuse)
     assert status(town, "/alice/") == 404
 
 

@@ -15,7 +15,7 @@ from portable.endpoints import TCPEndpoint
 from portable.listener import ListenerOptions, ServerPort
 from portable.systemusers import SystemUser
 from portable.testing import wait_for, wait_until
-from protocols.http.server import Site
+from protocols.http.server import Limits, Site
 from protocols.servers.web.distributed.publisher import publishing_broker
 from protocols.servers.web.distributed.relay import Relay
 from protocols.servers.web.distributed.users import PAGES, SOCKET, UserDirectory
@@ -73,8 +73,9 @@ class Town:
         self.directory = UserDirectory(_folder, self.users.get)
         self.directory.start(reactor)
         self.directory.relay = Relay(reactor, silence=silence)
-        options = ListenerOptions()
-        self.port = ServerPort("web", Site(self.directory, clock=reactor), TCPEndpoint(0, "127.0.0.1"), options)
+        # A client that is gone and one that only ended its sending look alike for so long.
+        site = Site(self.directory, clock=reactor, limits=Limits(half_closed_timeout=0.5))
+        self.port = ServerPort("web", site, TCPEndpoint(0, "127.0.0.1"), ListenerOptions())
         self.port.bind(reactor)
         self.port.start()
 

@@ -136,7 +136,7 @@ def test_a_client_that_stops_reading_stops_the_publisher(town: Town, seen: dict[
             town.reactor.step(0.01)
         return bool(body.given == before)
 
-    done = town.curl("/alice.twistd/endless", "--limit-rate", "1k", "--max-time", "3", when=stalled)
+    done = town.curl("/alice.twistd/endless", "--limit-rate", "1k", "--max-time", "2", when=stalled)
     assert done.status == 28
     # Buffers of two sockets and a pipe between, and ours: far below what was offered meanwhile.
     assert seen["endless"].given < 16 * 1024 * 1024

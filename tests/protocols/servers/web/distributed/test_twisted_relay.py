@@ -74,7 +74,7 @@ def test_two_at_once(relay: Before) -> None:
 
 
 def test_a_client_that_stops_reading_stops_our_publisher(relay: Before) -> None:
-    words = ("--limit-rate", "1k", "--max-time", "3")
+    words = ("--limit-rate", "1k", "--max-time", "2")
     done = relay.town.curl(relay.url("/u/endless"), *words)
     assert done.status == 28
     assert relay.seen["endless"].given < 64 * 1024 * 1024

@@ -30,11 +30,14 @@ FREE = ("portable/commands",)
 # sockets or starts threads, and each exists on the other runtimes or is easily supplied there.
 ALLOWED_IMPORTS = {
     "__future__": "a notice to the compiler",
+    "ast": "pure computation",
     "base64": "pure computation",
     "binascii": "pure computation",
     "bisect": "pure computation",
+    "builtins": "the names of Python itself",
     "calendar": "pure computation; used for timegm",
     "codecs": "pure computation",
+    "codeop": "calls the compiler",
     "collections": "containers",
     "collections.abc": "interfaces of containers",
     "contextlib": "context managers; suppress() is held to the rule about OSError",
@@ -57,6 +60,7 @@ ALLOWED_IMPORTS = {
     "ipaddress": "parses addresses, asks nobody",
     "itertools": "pure computation",
     "json": "pure computation",
+    "keyword": "a table",
     "logging": "logging calls; handlers and files are set up by the commands",
     "math": "pure computation",
     "mimetypes": "a table; callers take the built-in one, not the system's",
@@ -76,6 +80,7 @@ ALLOWED_IMPORTS = {
     "textwrap": "pure computation",
     "time": "formats times, and is the default of clocks that are passed in; sleep() is refused",
     "tomllib": "pure computation",
+    "traceback": "formats errors; the lines of source files are read",
     "types": "names of types",
     "typing": "erased by the translation",
     "unicodedata": "a table",
@@ -88,6 +93,7 @@ ALLOWED_IMPORTS = {
 BOUNDARIES = {
     "portable/files": (("errno", "fcntl", "tempfile"), "it is how everybody else reaches the file system"),
     "portable/systemusers.py": (("pwd",), "it is how servers ask who has an account on this machine"),
+    "portable/running": (("ctypes", "threading"), "it runs what people typed, and stops it"),
     "portable/tls": (("ssl", "errno"), "TLS over memory buffers: bytes in, bytes out, no sockets"),
 }
 MAY_CATCH_OS_ERRORS = ("portable/files",)

@@ -36,11 +36,15 @@ MAX_CHECKS = 2
 _log = logging.getLogger("portable.accounts")
 
 
-def account_options() -> tuple[Option, ...]:
-    """Return the options `--user` and `--passwords`."""
+def account_options(prefix: str = "") -> tuple[Option, ...]:
+    """Return the options `--user` and `--passwords`.
+
+    Args:
+        prefix: begins their names, "telnet-" for "telnet-user", where a kind has other users.
+    """
     return (
         Option(
-            "user",
+            prefix + "user",
             "account",
             (),
             "somebody who may log in; without a password it is asked for, or read from standard input",
@@ -49,7 +53,7 @@ def account_options() -> tuple[Option, ...]:
             secret=True,
         ),
         Option(
-            "passwords",
+            prefix + "passwords",
             "path",
             None,
             "more of them: a file with lines NAME:PASSWORD or NAME:HASH (see mktap --hash-password)",

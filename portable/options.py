@@ -18,6 +18,7 @@ Types, what a person writes, and the value that a service gets:
     network          "10.0.0.0/8", "::1", or one of the choices       str, normalised
     interface        an IP address, "localhost", "" for every one     str
     account          "NAME:PASSWORD" or "NAME:HASH"                   str, "NAME:HASH"
+    password         a password, or its hash                          str, the hash
 
 Files named in an endpoint are made absolute as a path is.
 
@@ -58,6 +59,7 @@ TYPES = (
     "network",
     "interface",
     "account",
+    "password",
 )
 # Characters. Long enough for any path; a .tap is no place for documents.
 MAX_TEXT = 4096
@@ -69,9 +71,21 @@ _SIZE = re.compile(r"([0-9]{1,18})([kKmMgG]?)(?:i?[bB])?\Z")
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?\Z")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# In front of a password alone, which is checked as that of an account.
+_ANYBODY = "anybody"
 # Beyond what any counter holds, and what every number type still takes.
 _HUGE = 1 << 63
-_TEXT_TYPES = ("str", "choice", "path", "endpoint", "client-endpoint", "network", "interface", "account")
+_TEXT_TYPES = (
+    "str",
+    "choice",
+    "path",
+    "endpoint",
+    "client-endpoint",
+    "network",
+    "interface",
+    "account",
+    "password",
+)
 
 
 @dataclass(frozen=True)
@@ -125,8 +139,8 @@ class Option:
             raise ValueError(f"option {self.name!r}: a bool is True or False, once")
         if self.repeatable and not isinstance(self.default, tuple):
             raise ValueError(f"option {self.name!r}: the default of a repeatable option is a tuple")
-        if self.type == "account" and not self.secret:
-            raise ValueError(f"option {self.name!r}: an account is secret")
+        if self.type in {"account", "password"} and not self.secret:
+            raise ValueError(f"option {self.name!r}: an account or a password is secret")
         if self.must_exist and self.type != "path":
             raise ValueError(f"option {self.name!r}: only a path can be asked to exist")
 
@@ -162,6 +176,8 @@ class Option:
             value = _absolute_endpoint(text, self.type, where)
         elif self.type == "account":
             value = _account(text, where)
+        elif self.type == "password":
+            value = _account(f"{_ANYBODY}:{text}", where).removeprefix(f"{_ANYBODY}:")
         return self._check_one(value, where)
 
     def check(self, value: typing.Any, where: str) -> typing.Any:
@@ -222,6 +238,8 @@ class Option:
             _check_interface(value, where)
         if self.type == "account":
             _check_account(value, where)
+        if self.type == "password":
+            _check_account(f"{_ANYBODY}:{value}", where)
         if self.type in {"endpoint", "client-endpoint"}:
             _parse_endpoint(value, self.type, where)
         return value

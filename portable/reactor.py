@@ -15,7 +15,8 @@ One turn of the loop, on every backend:
 4. deliver the events;
 5. run the timers that are due, in order of their time, then of their making.
 
-What these calls write is sent at step 2 of the next turn, which follows without waiting.
+What these calls write is sent at step 2 of the next turn, which follows without waiting. A backend may be
+sooner with what a connection writes while it is told about its own data, and send it when that call returns.
 """
 
 from __future__ import annotations
@@ -331,7 +332,8 @@ class Life(typing.Protocol):
     def close(self) -> None:
         """Abort every connection, close every listener, end the threads and free what the system lent.
 
-        Protocols get their `connection_lost`. Afterwards no method may be called, but `close` itself, which
+        Protocols get their `connection_lost`, children are killed, and whoever still waits for a connection, a
+        name or a thread's result gets Cancelled. Afterwards no method may be called, but `close` itself, which
         does nothing.
         """
 

@@ -124,7 +124,8 @@ class Transport(typing.Protocol):
 
         What was written before leaves in clear; what is written to the returned transport waits for the
         handshake. The protocol stays the same and gets no second `connection_made`; a handshake that fails is
-        told by its `connection_lost`. The client or server side is chosen by `options`.
+        told by its `connection_lost`, and so is one that takes longer than a minute. The client or server side
+        is chosen by `options`.
 
         Args:
             options: made by `portable.tls.server_options` or `client_options`.

@@ -14,68 +14,24 @@ limits: `step` goes on waiting while only what is not ours happens in the loop, 
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextvars
 import logging
 import os
 import signal
-import socket
-import threading
 import time
 import typing
 
 from backends.asyncio.timers import LoopTimers
 from backends.asyncio.watcher import LoopWatcher
-from backends.sockets import connector, listener, names
-from backends.sockets.datagram import connected_datagrams, listening_datagrams
-from backends.sockets.process import ChildProcess
-from backends.sockets.threads import ThreadPool
-from portable.errors import CapabilityMissing, ConfigurationError, LocalProtocolError
-from portable.reactor import CAPABILITIES
+from backends.sockets.front import QueuedCall, SocketFront
+from portable.errors import ConfigurationError, LocalProtocolError
 
 if typing.TYPE_CHECKING:
-    from backends.sockets.datagram import SocketDatagrams
     from backends.sockets.stream import Stream
-    from portable.deferred import Deferred
-    from portable.process import ProcessFactory
-    from portable.protocol import DatagramProtocol, ProtocolFactory, StreamProtocol
-    from portable.reactor import Timer
 
 __all__ = ["AsyncioReactor", "UvloopReactor"]
 
 _log = logging.getLogger("portable.asyncio")
-
-# Turns that `close` gives to connections which end by opening others.
-_MOST_CLOSING_TURNS = 10
-
-T = typing.TypeVar("T")
-P = typing.TypeVar("P", bound="StreamProtocol")
-
-
-class _Call:
-    """What `call_soon` gives."""
-
-    __slots__ = ("_args", "_callback")
-
-    def __init__(self, callback: typing.Callable[..., object], args: tuple[object, ...]) -> None:
-        self._callback: typing.Callable[..., object] | None = callback
-        self._args = args
-
-    def cancel(self) -> None:
-        """See `Call.cancel`."""
-        self._callback = None
-        self._args = ()
-
-    def run(self) -> None:
-        """Make the call, unless it was cancelled."""
-        callback = self._callback
-        if callback is not None:
-            args = self._args
-            self.cancel()
-            try:
-                callback(*args)
-            except Exception:
-                _log.exception("a call from the loop failed")
 
 
 class _Dirty(list["Stream"]):
@@ -92,7 +48,7 @@ class _Dirty(list["Stream"]):
         self._wanted()
 
 
-class AsyncioReactor:
+class AsyncioReactor(SocketFront):
     """A `portable.reactor.Reactor` on an asyncio loop.
 
     Args:
@@ -103,8 +59,10 @@ class AsyncioReactor:
     """
 
     name = "asyncio"
+    _timers: LoopTimers
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        super().__init__()
         self._owns_loop = False
         if loop is None:
             try:
@@ -113,23 +71,15 @@ class AsyncioReactor:
                 loop = self._new_loop()
                 self._owns_loop = True
         self.loop = loop
-        self.poller = LoopWatcher(loop, self._on_event)
-        self.channels: dict[int, typing.Any] = {}
-        self.dirty: list[Stream] = _Dirty(self._want_turn)
-        self._ready: collections.deque[_Call] = collections.deque()
+        self._poller = LoopWatcher(loop, self._on_event)
+        self.dirty = _Dirty(self._want_turn)
         self._timers = LoopTimers(loop, self._on_timer)
-        self._pool = ThreadPool(self)
         # Whoever's task happens to write or to call us first must not lend its variables to all others.
         self._context = contextvars.copy_context()
         self._turn_wanted = False
         self._inside = False  # in a call from the loop, which looks at what is left when it ends
-        self._running = False
         self._stepping = False
         self._stopping = False
-        self._closed = False
-        self._signals: dict[int, tuple[typing.Callable[..., object], tuple[object, ...]]] = {}
-        self._old_handlers: dict[int, typing.Any] = {}
-        self._lag = 0.0
 
     @staticmethod
     def _new_loop() -> asyncio.AbstractEventLoop:
@@ -152,7 +102,8 @@ class AsyncioReactor:
         try:
             ready = self._ready
             for _ in range(len(ready)):
-                ready.popleft().run()
+                if ready:  # not if one of them closed us
+                    ready.popleft().run()
         finally:
             self._leave(began)
 
@@ -194,35 +145,18 @@ class AsyncioReactor:
                 self._want_turn()
                 self._end_step()
 
-    def _flush(self) -> None:
-        dirty = iter(self.dirty)
-        self.dirty = _Dirty(self._want_turn)
-        try:
-            for stream in dirty:
-                stream.flush()
-        except BaseException:
-            # Such as KeyboardInterrupt. Streams know that they are on the list and would not come back to it.
-            self.dirty.extend(dirty)
-            raise
-
     # Life
 
     @property
-    def capabilities(self) -> frozenset[str]:
-        """See `Life.capabilities`."""
-        missing = set()
-        if not hasattr(socket, "AF_UNIX"):
-            missing.add("unix")
-        if os.name != "posix":
-            missing.update({"adopt", "processes", "signals"})
-        if threading.current_thread() is not threading.main_thread():
-            missing.add("signals")
-        return frozenset(CAPABILITIES) - missing
+    def poller(self) -> LoopWatcher:
+        """What watches the descriptors."""
+        return self._poller
 
-    @property
-    def running(self) -> bool:
-        """See `Life.running`."""
-        return self._running
+    def _lacking(self) -> set[str]:
+        missing = super()._lacking()
+        if os.name != "posix":
+            missing.add("signals")
+        return missing
 
     def run(self) -> None:
         """See `Life.run`. Not where somebody else runs the loop."""
@@ -275,11 +209,6 @@ class AsyncioReactor:
         if self._running or self._stepping or self.loop.is_running():
             raise LocalProtocolError("the loop is running: it turns by itself")
 
-    def loop_lag(self) -> float:
-        """See `Life.loop_lag`. Of the loop's turns only our own calls are known."""
-        lag, self._lag = self._lag, 0.0
-        return lag
-
     def close(self) -> None:
         """See `Life.close`. The loop is closed too if it was made here, unless it is running."""
         if self._closed:
@@ -288,156 +217,41 @@ class AsyncioReactor:
         for signum in list(self._signals):
             self.remove_signal_handler(signum)
         self._inside = True
-        for _ in range(_MOST_CLOSING_TURNS):
-            for channel in list(self.channels.values()):
-                channel.abort()
-            for _ in range(len(self._ready)):
-                self._ready.popleft().run()
-            self._flush()
-            if not (self.channels or self._ready or self.dirty):
-                break
-        self._pool.close()
+        self._end_everything()
         self._timers.close()
         self.channels.clear()
         self._ready.clear()
         if self._owns_loop and not self.loop.is_running():
             self.loop.close()
 
-    # Time
+    # Calls
 
-    def time(self) -> float:
-        """See `Clock.time`."""
-        return time.monotonic()
-
-    def call_soon(self, callback: typing.Callable[..., object], *args: object) -> _Call:
+    def call_soon(self, callback: typing.Callable[..., object], *args: object) -> QueuedCall:
         """See `Clock.call_soon`."""
-        call = _Call(callback, args)
-        self._ready.append(call)
+        call = super().call_soon(callback, *args)
         self._want_turn()
         return call
 
-    def call_later(self, delay: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `Clock.call_later`."""
-        return self._timers.call_at(time.monotonic() + delay, callback, args)
-
-    def call_at(self, when: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `Clock.call_at`."""
-        return self._timers.call_at(when, callback, args)
-
-    # Streams
-
-    def listen(
-        self,
-        factory: ProtocolFactory,
-        host: str = "",
-        port: int = 0,
-        *,
-        backlog: int = 1024,
-        reuse_port: bool = False,
-    ) -> listener.SocketListener:
-        """See `Streams.listen`."""
-        sock = listener.bind_stream(host, port, backlog=backlog, reuse_port=reuse_port)
-        return listener.SocketListener(self, sock, factory)
-
-    def connect(
-        self,
-        factory: typing.Callable[[], P],
-        host: str,
-        port: int,
-        *,
-        timeout: float = 30.0,
-        local_host: str = "",
-    ) -> Deferred[P]:
-        """See `Streams.connect`."""
-        return connector.connect(self, factory, host, port, timeout, local_host)
-
-    def listen_unix(
-        self, factory: ProtocolFactory, path: str, *, backlog: int = 1024, mode: int | None = None
-    ) -> listener.SocketListener:
-        """See `UnixSockets.listen_unix`."""
-        self._require("unix")
-        sock = listener.bind_unix(path, backlog=backlog, mode=mode)
-        return listener.SocketListener(self, sock, factory, unlink=True)
-
-    def connect_unix(self, factory: typing.Callable[[], P], path: str, *, timeout: float = 30.0) -> Deferred[P]:
-        """See `UnixSockets.connect_unix`."""
-        self._require("unix")
-        return connector.connect_unix(self, factory, path, timeout)
-
-    def adopt_listener(self, factory: ProtocolFactory, fd: int) -> listener.SocketListener:
-        """See `Adoption.adopt_listener`."""
-        self._require("adopt")
-        return listener.SocketListener(self, listener.adopt(fd), factory)
-
-    # Datagrams
-
-    def listen_datagram(
-        self,
-        factory: typing.Callable[[], DatagramProtocol],
-        host: str = "",
-        port: int = 0,
-        *,
-        reuse_port: bool = False,
-    ) -> SocketDatagrams:
-        """See `Datagrams.listen_datagram`."""
-        return listening_datagrams(self, factory, host, port, reuse_port=reuse_port)
-
-    def connect_datagram(
-        self, factory: typing.Callable[[], DatagramProtocol], host: str, port: int
-    ) -> SocketDatagrams:
-        """See `Datagrams.connect_datagram`."""
-        return connected_datagrams(self, factory, host, port)
-
-    # Threads and names
-
-    def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> _Call:
+    def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> QueuedCall:
         """See `Threads.call_soon_threadsafe`."""
-        call = _Call(callback, args)
-        self._ready.append(call)
+        call = super().call_soon(callback, *args)
         try:
             self.loop.call_soon_threadsafe(self._woken, context=self._context)
         except RuntimeError as exc:  # the loop is closed: there is nobody to make the call
             _log.debug("a call from a thread came too late: %s", exc)
         return call
 
-    def run_in_thread(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
-        """See `Threads.run_in_thread`."""
-        return self._pool.run(function, *args)
-
-    def resolve(self, host: str) -> Deferred[list[str]]:
-        """See `Names.resolve`."""
-        return names.resolve(self, host)
-
-    # Processes and signals
-
-    def spawn(
-        self,
-        factory: ProcessFactory,
-        argv: typing.Sequence[str],
-        *,
-        env: typing.Mapping[str, str],
-        cwd: str | None = None,
-        merge_stderr: bool = False,
-    ) -> ChildProcess:
-        """See `Processes.spawn`."""
-        self._require("processes")
-        return ChildProcess(self, factory(), argv, env, cwd, merge_stderr=merge_stderr)
+    # Signals
 
     def add_signal_handler(self, signum: int, callback: typing.Callable[..., object], *args: object) -> None:
         """See `Signals.add_signal_handler`."""
-        if "signals" not in self.capabilities:
-            raise CapabilityMissing(self.name, "signals", "signals come to the main thread only; run it there")
+        self._require_signals()
         self._signals[signum] = (callback, args)
         if signum not in self._old_handlers:
             self._old_handlers[signum] = signal.getsignal(signum)
             # So that the loop wakes up. Some loops lose signals between two runs, so the rest is ours.
             self.loop.add_signal_handler(signum, int)
             signal.signal(signum, self._on_signal)
-
-    def _on_signal(self, signum: int, _frame: object) -> None:
-        entry = self._signals.get(signum)
-        if entry is not None:
-            self.call_soon_threadsafe(entry[0], *entry[1])
 
     def remove_signal_handler(self, signum: int) -> None:
         """See `Signals.remove_signal_handler`."""
@@ -446,10 +260,6 @@ class AsyncioReactor:
         if not self.loop.is_closed():
             self.loop.remove_signal_handler(signum)
         signal.signal(signum, self._old_handlers.pop(signum))
-
-    def _require(self, capability: str) -> None:
-        if capability not in self.capabilities:
-            raise CapabilityMissing(self.name, capability, "this system does not have it")
 
 
 class UvloopReactor(AsyncioReactor):

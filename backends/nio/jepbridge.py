@@ -11,6 +11,7 @@ import typing
 import jep  # type: ignore[import-untyped,import-not-found,unused-ignore] # untyped, or not here
 
 from backends.nio.bridge import PumpError
+from backends.nio.pumpcalls import PumpCalls, view_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,18 +32,14 @@ def missing() -> str:
     return ""
 
 
-def _view(buffer: typing.Any) -> memoryview:
-    return memoryview(buffer).cast("B")
-
-
-class JepBridge:
+class JepBridge(PumpCalls):
     """A `backends.nio.bridge.Bridge`."""
 
     def __init__(self, pump: typing.Any) -> None:
         self._pump = pump
         # Jep's view lends from the Java object, which must outlive it.
         self._buffers = [pump.eventHeaders(), pump.eventPayloads(), pump.opHeaders(), pump.opPayloads()]
-        self.event_headers, self.event_payloads, self.op_headers, self.op_payloads = map(_view, self._buffers)
+        self.event_headers, self.event_payloads, self.op_headers, self.op_payloads = map(view_of, self._buffers)
         self.poll: Callable[[int, int], int] = pump.poll
         self.apply: Callable[[int], None] = pump.apply
 
@@ -53,36 +50,6 @@ class JepBridge:
             java = exc.args[0] if exc.args else exc
             code = getattr(java, "code", None)
             raise PumpError(str(code()) if callable(code) else "EIO") from exc
-
-    def listen_tcp(self, host: str, port: int, backlog: int, reuse_port: bool, /) -> int:
-        return int(self._try(self._pump.listenTcp, host, port, backlog, reuse_port))
-
-    def listen_unix(self, path: str, backlog: int, /) -> int:
-        return int(self._try(self._pump.listenUnix, path, backlog))
-
-    def resume_accepting(self, listener: int, /) -> None:
-        self._try(self._pump.resumeAccepting, listener)
-
-    def pause_accepting(self, listener: int, /) -> None:
-        self._try(self._pump.pauseAccepting, listener)
-
-    def close_listener(self, listener: int, /) -> None:
-        self._try(self._pump.closeListener, listener)
-
-    def connect_tcp(self, host: str, port: int, local_host: str, /) -> int:
-        return int(self._try(self._pump.connectTcp, host, port, local_host))
-
-    def connect_unix(self, path: str, /) -> int:
-        return int(self._try(self._pump.connectUnix, path))
-
-    def bind_udp(self, host: str, port: int, reuse_port: bool, /) -> int:
-        return int(self._try(self._pump.bindUdp, host, port, reuse_port))
-
-    def connect_udp(self, host: str, port: int, /) -> int:
-        return int(self._try(self._pump.connectUdp, host, port))
-
-    def local_address(self, ident: int, /) -> str:
-        return str(self._try(self._pump.localAddress, ident))
 
     def close(self) -> None:
         self._pump.close()

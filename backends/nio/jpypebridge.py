@@ -13,6 +13,7 @@ import jpype  # type: ignore[import-untyped] # it has no types
 import jpype.config  # type: ignore[import-untyped] # at its end it wants this, when the root may have changed
 
 from backends.nio.bridge import PumpError
+from backends.nio.pumpcalls import PumpCalls, view_of
 from jvm import launch
 from portable.errors import ConfigurationError
 
@@ -63,19 +64,15 @@ def _pump_class() -> typing.Any:
         raise ConfigurationError(f"{launch.JAR} is not what it should be: python -m jvm.build --force") from exc
 
 
-def _view(buffer: typing.Any) -> memoryview:
-    return memoryview(buffer).cast("B")
-
-
-class JPypeBridge:
+class JPypeBridge(PumpCalls):
     """A `backends.nio.bridge.Bridge`."""
 
     def __init__(self, pump: typing.Any) -> None:
         self._pump = pump
-        self.event_headers = _view(pump.eventHeaders())
-        self.event_payloads = _view(pump.eventPayloads())
-        self.op_headers = _view(pump.opHeaders())
-        self.op_payloads = _view(pump.opPayloads())
+        self.event_headers = view_of(pump.eventHeaders())
+        self.event_payloads = view_of(pump.eventPayloads())
+        self.op_headers = view_of(pump.opHeaders())
+        self.op_payloads = view_of(pump.opPayloads())
         # Java's own methods, for the two that count: what they raise is not expected.
         self.poll: Callable[[int, int], int] = pump.poll
         self.apply: Callable[[int], None] = pump.apply
@@ -86,36 +83,6 @@ class JPypeBridge:
         except jpype.JException as exc:
             code = getattr(exc, "code", None)
             raise PumpError(str(code()) if callable(code) else "EIO") from exc
-
-    def listen_tcp(self, host: str, port: int, backlog: int, reuse_port: bool, /) -> int:
-        return int(self._try(self._pump.listenTcp, host, port, backlog, reuse_port))
-
-    def listen_unix(self, path: str, backlog: int, /) -> int:
-        return int(self._try(self._pump.listenUnix, path, backlog))
-
-    def resume_accepting(self, listener: int, /) -> None:
-        self._try(self._pump.resumeAccepting, listener)
-
-    def pause_accepting(self, listener: int, /) -> None:
-        self._try(self._pump.pauseAccepting, listener)
-
-    def close_listener(self, listener: int, /) -> None:
-        self._try(self._pump.closeListener, listener)
-
-    def connect_tcp(self, host: str, port: int, local_host: str, /) -> int:
-        return int(self._try(self._pump.connectTcp, host, port, local_host))
-
-    def connect_unix(self, path: str, /) -> int:
-        return int(self._try(self._pump.connectUnix, path))
-
-    def bind_udp(self, host: str, port: int, reuse_port: bool, /) -> int:
-        return int(self._try(self._pump.bindUdp, host, port, reuse_port))
-
-    def connect_udp(self, host: str, port: int, /) -> int:
-        return int(self._try(self._pump.connectUdp, host, port))
-
-    def local_address(self, ident: int, /) -> str:
-        return str(self._try(self._pump.localAddress, ident))
 
     def close(self) -> None:
         self._pump.close()

@@ -6,10 +6,7 @@ Java's; timers, threads, names, signals and child processes are Python's, as on 
 
 from __future__ import annotations
 
-import collections
-import logging
 import math
-import os
 import signal
 import threading
 import time
@@ -20,69 +17,27 @@ from backends.nio.bridge import find_bridge, what_is_missing
 from backends.nio.datagram import NioDatagrams, connected_datagrams, listening_datagrams
 from backends.nio.exchange import Exchange
 from backends.nio.wakeup import WakeUp
-from backends.sockets import names
-from backends.sockets.threads import ThreadPool
+from backends.sockets.front import Front, QueuedCall
 from portable.errors import CapabilityMissing, LocalProtocolError
-from portable.reactor import CAPABILITIES
 from portable.timers import TimerHeap
 
 if typing.TYPE_CHECKING:
     from backends.nio.bridge import Bridge
     from backends.nio.pipes import PipeWatcher
-    from backends.sockets.process import ChildProcess
-    from backends.sockets.reactor import Channel
     from portable.deferred import Deferred
-    from portable.process import ProcessFactory
     from portable.protocol import DatagramProtocol, ProtocolFactory, StreamProtocol
-    from portable.reactor import Listener, Timer
+    from portable.reactor import Listener
 
 __all__ = ["NioReactor"]
-
-_log = logging.getLogger("portable.nio")
 
 _now = time.monotonic
 
 # Seconds. Java takes milliseconds in an int; waking up in between costs nothing.
 _LONGEST_WAIT = 24 * 3600.0
-# Turns that `close` gives to connections which end by opening others.
-_MOST_CLOSING_TURNS = 10
-
-T = typing.TypeVar("T")
 P = typing.TypeVar("P", bound="StreamProtocol")
 
 
-class _Call:
-    """What `call_soon` gives."""
-
-    __slots__ = ("_args", "_callback")
-
-    def __init__(self, callback: typing.Callable[..., object], args: tuple[object, ...]) -> None:
-        self._callback: typing.Callable[..., object] | None = callback
-        self._args = args
-
-    def cancel(self) -> None:
-        """See `Call.cancel`."""
-        self._callback = None
-        self._args = ()
-
-    def run(self) -> None:
-        """Make the call, unless it was cancelled."""
-        callback = self._callback
-        if callback is not None:
-            args = self._args
-            self.cancel()
-            try:
-                callback(*args)
-            except Exception:
-                _log.exception("a call from the loop failed")
-
-
-class _Flushable(typing.Protocol):
-    def flush(self) -> None:
-        """Send what waits."""
-
-
-class NioReactor:
+class NioReactor(Front):
     """A `portable.reactor.Reactor` over java.nio.
 
     Args:
@@ -96,27 +51,17 @@ class NioReactor:
     name = "nio"
 
     def __init__(self, bridge: Bridge | None = None) -> None:
+        super().__init__()
         self.bridge = find_bridge().make_bridge() if bridge is None else bridge
         self.exchange = Exchange(self.bridge)
         self._poll = self.exchange.poll
-        # Of descriptors of Python's, such as pipes to children: see backends.sockets.reactor.
-        self.channels: dict[int, Channel] = {}
-        # Streams of ours, and of pipes.
-        self.dirty: list[typing.Any] = []
-        self._ready: collections.deque[_Call] = collections.deque()
         self._timers = TimerHeap(_now)
         self._wake_up = WakeUp(self.bridge, self.exchange)
-        self._pool = ThreadPool(self)
         self._pipes: PipeWatcher | None = None
         self._stopping = False
-        self._running = False
         self._turning = False
-        self._closed = False
-        self._signals: dict[int, tuple[typing.Callable[..., object], tuple[object, ...]]] = {}
-        self._old_handlers: dict[int, typing.Any] = {}
         self._old_wakeup_fd: int | None = None
         self._busy_since = _now()
-        self._lag = 0.0
 
     @staticmethod
     def missing() -> str:
@@ -125,20 +70,8 @@ class NioReactor:
 
     # Life
 
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """See `Life.capabilities`."""
-        missing = {"adopt"}
-        if os.name != "posix":
-            missing.add("processes")
-        if threading.current_thread() is not threading.main_thread():
-            missing.add("signals")
-        return frozenset(CAPABILITIES) - missing
-
-    @property
-    def running(self) -> bool:
-        """See `Life.running`."""
-        return self._running
+    def _lacking(self) -> set[str]:
+        return {"adopt"}
 
     def run(self) -> None:
         """See `Life.run`."""
@@ -203,22 +136,6 @@ class NioReactor:
         finally:
             self._turning = False
 
-    def _flush(self) -> None:
-        dirty: typing.Iterator[_Flushable] = iter(self.dirty)
-        self.dirty = []
-        try:
-            for stream in dirty:
-                stream.flush()
-        except BaseException:
-            # Such as KeyboardInterrupt. Streams know that they are on the list, and would not come back to it.
-            self.dirty.extend(dirty)
-            raise
-
-    def loop_lag(self) -> float:
-        """See `Life.loop_lag`."""
-        lag, self._lag = self._lag, 0.0
-        return lag
-
     def close(self) -> None:
         """See `Life.close`."""
         if self._closed:
@@ -226,51 +143,30 @@ class NioReactor:
         self._closed = True
         for signum in list(self._signals):
             self.remove_signal_handler(signum)
-        pumped = self.exchange.channels
-        del pumped[self._wake_up.id]
-        for _ in range(_MOST_CLOSING_TURNS):
-            for channel in list(pumped.values()):
-                channel.abort()
-            for pipe in list(self.channels.values()):
-                pipe.abort()
-            for _ in range(len(self._ready)):
-                self._ready.popleft().run()
-            self._flush()
-            self.exchange.apply()
-            for channel in list(pumped.values()):
-                if isinstance(channel, NioDatagrams):
-                    channel.end()
-            if not (pumped or self.channels or self._ready or self.dirty):
-                break
-        self._pool.close()
+        del self.exchange.channels[self._wake_up.id]
+        self._end_everything()
         if self._pipes is not None:
             self._pipes.close()
         self._wake_up.abort()
         self.exchange.close()
         self.bridge.close()
-        pumped.clear()
+        self.exchange.channels.clear()
         self.channels.clear()
         self._ready.clear()
 
-    # Time
+    def _abort_all(self) -> None:
+        for channel in list(self.exchange.channels.values()):
+            channel.abort()
+        super()._abort_all()
 
-    def time(self) -> float:
-        """See `Clock.time`."""
-        return _now()
+    def _settle(self) -> None:
+        self.exchange.apply()
+        for channel in list(self.exchange.channels.values()):
+            if isinstance(channel, NioDatagrams):
+                channel.end()
 
-    def call_soon(self, callback: typing.Callable[..., object], *args: object) -> _Call:
-        """See `Clock.call_soon`."""
-        call = _Call(callback, args)
-        self._ready.append(call)
-        return call
-
-    def call_later(self, delay: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `Clock.call_later`."""
-        return self._timers.call_at(_now() + delay, callback, args)
-
-    def call_at(self, when: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `Clock.call_at`."""
-        return self._timers.call_at(when, callback, args)
+    def _anything_open(self) -> bool:
+        return bool(self.exchange.channels) or super()._anything_open()
 
     # Streams
 
@@ -296,7 +192,7 @@ class NioReactor:
         local_host: str = "",
     ) -> Deferred[P]:
         """See `Streams.connect`."""
-        return connector.connect(self, factory, host, port, timeout, local_host)
+        return self._awaiting(connector.connect(self, factory, host, port, timeout, local_host))
 
     def listen_unix(
         self, factory: ProtocolFactory, path: str, *, backlog: int = 1024, mode: int | None = None
@@ -306,7 +202,7 @@ class NioReactor:
 
     def connect_unix(self, factory: typing.Callable[[], P], path: str, *, timeout: float = 30.0) -> Deferred[P]:
         """See `UnixSockets.connect_unix`."""
-        return connector.connect_unix(self, factory, path, timeout)
+        return self._awaiting(connector.connect_unix(self, factory, path, timeout))
 
     def adopt_listener(self, factory: ProtocolFactory, fd: int) -> Listener:
         """See `Adoption.adopt_listener`. Java cannot."""
@@ -332,24 +228,16 @@ class NioReactor:
         """See `Datagrams.connect_datagram`."""
         return connected_datagrams(self, factory, host, port)
 
-    # Threads and names
+    # Threads
 
-    def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> _Call:
+    def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> QueuedCall:
         """See `Threads.call_soon_threadsafe`."""
-        call = _Call(callback, args)
+        call = QueuedCall(callback, args)
         self._ready.append(call)
         self._wake_up.wake()
         return call
 
-    def run_in_thread(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
-        """See `Threads.run_in_thread`."""
-        return self._pool.run(function, *args)
-
-    def resolve(self, host: str) -> Deferred[list[str]]:
-        """See `Names.resolve`."""
-        return names.resolve(self, host)
-
-    # Processes and signals
+    # Descriptors and signals
 
     @property
     def poller(self) -> PipeWatcher:
@@ -360,36 +248,14 @@ class NioReactor:
             self._pipes = PipeWatcher(self, self.channels)
         return self._pipes
 
-    def spawn(
-        self,
-        factory: ProcessFactory,
-        argv: typing.Sequence[str],
-        *,
-        env: typing.Mapping[str, str],
-        cwd: str | None = None,
-        merge_stderr: bool = False,
-    ) -> ChildProcess:
-        """See `Processes.spawn`."""
-        if "processes" not in self.capabilities:
-            raise CapabilityMissing(self.name, "processes", "this system does not have it")
-        from backends.sockets.process import ChildProcess
-
-        return ChildProcess(self, factory(), argv, env, cwd, merge_stderr=merge_stderr)
-
     def add_signal_handler(self, signum: int, callback: typing.Callable[..., object], *args: object) -> None:
         """See `Signals.add_signal_handler`."""
-        if threading.current_thread() is not threading.main_thread():
-            raise CapabilityMissing(self.name, "signals", "signals come to the main thread only; run it there")
+        self._require_signals()
         if signum not in self._signals:
             # First, because it refuses what is no signal or cannot be caught.
             self._old_handlers[signum] = signal.signal(signum, self._on_signal)
         self._wake_on_signals()
         self._signals[signum] = (callback, args)
-
-    def _on_signal(self, signum: int, _frame: object) -> None:
-        entry = self._signals.get(signum)
-        if entry is not None:
-            self.call_soon_threadsafe(entry[0], *entry[1])
 
     def remove_signal_handler(self, signum: int) -> None:
         """See `Signals.remove_signal_handler`."""

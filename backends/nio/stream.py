@@ -27,17 +27,14 @@ from backends.nio.bridge import (
     WRITE_EOF,
     PumpError,
 )
-from backends.nio.files import PIECE, PumpedRegion
-from portable.deferred import Deferred, fail
-from portable.errors import ConnectionAborted, ConnectionLost, TransportError, connection_lost_error
-from portable.protocol import Protocol
-from portable.transport import HIGH_WATER
+from backends.sockets.buffered import NOBODY, BufferedStream
+from backends.sockets.regions import FileRegion
+from portable.errors import ConnectionAborted, TransportError, connection_lost_error
 
 if typing.TYPE_CHECKING:
     from backends.nio.reactor import NioReactor
     from portable.protocol import StreamProtocol
-    from portable.tls import TLSOptions, TLSTransport
-    from portable.transport import Address, Buffer
+    from portable.transport import Address
 
 __all__ = ["NioStream"]
 
@@ -45,15 +42,11 @@ _log = logging.getLogger("portable.nio")
 
 # Bytes given to Java at most before it has told that the kernel took them.
 _HAND_OVER = 256 * 1024
-# Bytes. While the kernel is full, smaller writes are gathered in a bytearray of about that size.
-_GATHER_SIZE = 64 * 1024
-# Bytes. A file no longer than this becomes an ordinary write.
-_SMALL_FILE = 64 * 1024
-
-_NOBODY = Protocol()
+# Bytes of a file read at once, on the loop.
+_PIECE = 128 * 1024
 
 
-class NioStream:
+class NioStream(BufferedStream):
     """A `Transport` over a connection of the pump.
 
     It begins without a protocol, and holds what comes until `start`.
@@ -65,67 +58,38 @@ class NioStream:
 
     __slots__ = (
         "_backlog",
-        "_chunks",
         "_close_sent",
-        "_closing",
-        "_dirty",
-        "_ended",
         "_eof_held",
-        "_eof_sent",
-        "_error",
         "_finishing",
         "_handed",
         "_held",
-        "_high",
         "_holding",
-        "_lost",
-        "_low",
-        "_paused",
         "_peer",
         "_plain",
-        "_protocol",
-        "_reactor",
-        "_received",
-        "_size",
         "_sockname",
         "_told_paused",
-        "_writable",
-        "_writing_paused",
         "id",
     )
+
+    _reactor: NioReactor
 
     def __init__(
         self, reactor: NioReactor, ident: int, peer: str | Address, sockname: Address | str | None = None
     ) -> None:
+        super().__init__(reactor, NOBODY)
         self.id = ident
-        self._reactor = reactor
         self._peer = peer
         self._sockname = sockname
-        self._protocol: StreamProtocol = _NOBODY
-        self._chunks: list[bytes | bytearray | memoryview | PumpedRegion] = []
-        self._size = 0  # of the chunks
         self._backlog = 0  # bytes in Java
         self._handed = 0  # bytes ever given to Java
         # Regions given to Java whole, with `_handed` at that time.
-        self._finishing: list[tuple[int, PumpedRegion]] = []
-        self._high = HIGH_WATER
-        self._low = HIGH_WATER // 4
-        self._received = 0
-        self._paused = False  # the protocol wants no data now
-        self._told_paused = False  # and Java knows
+        self._finishing: list[tuple[int, FileRegion]] = []
+        self._told_paused = False  # Java knows that the protocol wants no data
         self._holding = True  # what comes must not go to the protocol now
         self._held: list[bytes] = []
         self._eof_held = False
-        self._ended = False  # the peer has ended its direction
-        self._dirty = False  # on the reactor's list of streams to flush
         self._plain = True  # there is nothing to do for `flush` but to hand over what was written
-        self._eof_sent = False
         self._close_sent = False
-        self._closing = False
-        self._writable = True  # none of: write_eof, close, abort, connection lost
-        self._lost = False  # nothing more may be sent or received: `_error` says why
-        self._error: TransportError | None = None
-        self._writing_paused = False
         reactor.exchange.channels[ident] = self
 
     def start(self, protocol: StreamProtocol) -> None:
@@ -194,7 +158,7 @@ class NioStream:
                 self._protocol_failed()
         if self._closing:
             held.clear()
-        elif not self._paused and self._protocol is not _NOBODY:
+        elif not self._paused and self._protocol is not NOBODY:
             self._holding = False
             if self._eof_held:
                 self._eof_held = False
@@ -203,6 +167,7 @@ class NioStream:
     def _on_backlog(self, size: int) -> None:
         """Java holds `size` bytes now."""
         self._backlog = size
+        self._blocked = size > 0
         self._plain = False
         if self._finishing:
             self._finish_regions()
@@ -290,8 +255,8 @@ class NioStream:
         chunks = self._chunks
         while done < len(chunks) and taken < room:
             chunk = chunks[done]
-            if isinstance(chunk, PumpedRegion):
-                data: bytes | bytearray | memoryview = chunk.take(min(room - taken, PIECE))
+            if isinstance(chunk, FileRegion):
+                data: bytes | bytearray | memoryview = chunk.take(min(room - taken, _PIECE))
                 if chunk.done:
                     # What the file turned out to lack is not waiting any more.
                     self._size -= chunk.left
@@ -334,37 +299,6 @@ class NioStream:
 
     # The Transport's methods: see portable.transport.
 
-    def write(self, data: Buffer) -> None:
-        if type(data) is not bytes:
-            if not isinstance(data, (bytes, bytearray, memoryview)):
-                raise TypeError(f"write() takes bytes, bytearray or memoryview, not {type(data).__name__}")
-            data = bytes(data)
-        if not data or not self._writable:
-            return
-        self._size += len(data)
-        if self._backlog and len(data) < _GATHER_SIZE:
-            last = self._chunks[-1] if self._chunks else None
-            if type(last) is bytearray and len(last) < _GATHER_SIZE:
-                last += data
-            else:
-                self._chunks.append(bytearray(data))
-        else:
-            self._chunks.append(data)
-        if not self._dirty:
-            self._dirty = True
-            self._reactor.dirty.append(self)
-
-    def writelines(self, chunks: typing.Iterable[Buffer]) -> None:
-        self.write(b"".join(chunks))
-
-    def write_eof(self) -> None:
-        if self._writable:
-            self._writable = False
-            self._mark_dirty()
-
-    def can_write_eof(self) -> bool:
-        return True
-
     def close(self) -> None:
         if not self._closing:
             self._stop_reading()
@@ -386,30 +320,12 @@ class NioStream:
         if self._paused:
             self._paused = False
             self._mark_dirty()
-            if not self._closing and self._protocol is not _NOBODY:
+            if not self._closing and self._protocol is not NOBODY:
                 if self._held or self._eof_held:
                     # Not from inside this call. What comes meanwhile waits behind it.
                     self._reactor.call_soon(self._deliver_held)
                 else:
                     self._holding = False
-
-    def is_reading(self) -> bool:
-        return not (self._paused or self._ended or self._closing)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not 0 <= low <= high:
-            raise ValueError(f"water marks must be 0 <= low <= high, not low={low}, high={high}")
-        self._high = high
-        self._low = low
-        if self._size or self._backlog:
-            self._mark_dirty()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._low, self._high
 
     def get_write_buffer_size(self) -> int:
         return self._size + self._backlog
@@ -437,40 +353,12 @@ class NioStream:
                 return default
         return default if self._sockname is None else self._sockname
 
-    def set_protocol(self, protocol: StreamProtocol) -> None:
-        self._protocol = protocol
-
-    def get_protocol(self) -> StreamProtocol:
-        return self._protocol
-
-    def start_tls(self, options: TLSOptions, unread: int) -> TLSTransport:
-        # Here, so that only those who speak TLS load it.
-        from portable.tls import upgrade
-
-        return upgrade(self, options, unread)
-
-    def send_file(self, file: typing.BinaryIO, offset: int, count: int) -> Deferred[int]:
-        if not self._writable:
-            return fail(ConnectionLost("the connection is closing", "ECONNABORTED"))
-        region = PumpedRegion(file, offset, count)
-        small = region.read_small(_SMALL_FILE)
-        if small is None:
-            self._chunks.append(region)
-            self._size += region.left
-            self._mark_dirty()
-        else:
-            self.write(small)
-            self._reactor.call_soon(region.finish)
-        return region.sent
-
     # The end.
 
     def _mark_dirty(self) -> None:
         """Have `flush` look at everything."""
         self._plain = False
-        if not self._dirty:
-            self._dirty = True
-            self._reactor.dirty.append(self)
+        super()._mark_dirty()
 
     def _stop_reading(self) -> None:
         self._closing = True
@@ -478,10 +366,11 @@ class NioStream:
         self._held.clear()
 
     def _protocol_failed(self) -> None:
-        _log.exception("the protocol of %s failed; its connection is dropped", self._describe_peer())
+        _log.exception("the protocol of %s failed; its connection is dropped", self.describe_peer())
         self._lose(ConnectionAborted("an error in the protocol ended the connection"))
 
-    def _describe_peer(self) -> str:
+    def describe_peer(self) -> str:
+        """Return how to name this connection in the log."""
         return str(self.get_extra_info("peername")) or "a Unix socket"
 
     def _lose(self, error: TransportError | None) -> None:
@@ -503,16 +392,7 @@ class NioStream:
         self._writable = False
         self._plain = False
         regions = [region for _, region in self._finishing]
-        regions += [chunk for chunk in self._chunks if isinstance(chunk, PumpedRegion)]
         self._finishing.clear()
-        self._chunks.clear()
-        self._size = self._backlog = 0
-        for region in regions:
-            region.finish(ConnectionLost("the connection ended before the file was sent"))
-        protocol = self._protocol
-        # The two hold each other; freed by counting, connections cost the collector of cycles nothing.
-        self._protocol = _NOBODY
-        try:
-            protocol.connection_lost(self._error)
-        except Exception:
-            _log.exception("connection_lost of %s failed", self._describe_peer())
+        self._backlog = 0
+        self._drop_chunks(regions)
+        self._tell_end()

@@ -5,32 +5,16 @@
 
 from __future__ import annotations
 
-import collections
 import logging
-import os
 import signal
 import socket
-import threading
 import time
 import typing
 
-from backends.select.pollers import READ, make_poller
-from backends.sockets import connector, listener, names
-from backends.sockets.datagram import connected_datagrams, listening_datagrams
-from backends.sockets.process import ChildProcess
-from backends.sockets.threads import ThreadPool
-from portable.errors import CapabilityMissing, LocalProtocolError
-from portable.reactor import CAPABILITIES
+from backends.select.pollers import READ, Poller, make_poller
+from backends.sockets.front import QueuedCall, SocketFront
+from portable.errors import LocalProtocolError
 from portable.timers import TimerHeap
-
-if typing.TYPE_CHECKING:
-    from backends.sockets.datagram import SocketDatagrams
-    from backends.sockets.reactor import Channel
-    from backends.sockets.stream import Stream
-    from portable.deferred import Deferred
-    from portable.process import ProcessFactory
-    from portable.protocol import DatagramProtocol, ProtocolFactory, StreamProtocol
-    from portable.reactor import Timer
 
 __all__ = ["SelectReactor"]
 
@@ -40,37 +24,6 @@ _now = time.monotonic
 
 # Seconds. poll and epoll take no more than 24 days, kqueue some years; waking up in between costs nothing.
 _LONGEST_WAIT = 24 * 3600.0
-# Turns that `close` gives to connections which end by opening others.
-_MOST_CLOSING_TURNS = 10
-
-T = typing.TypeVar("T")
-P = typing.TypeVar("P", bound="StreamProtocol")
-
-
-class _Call:
-    """What `call_soon` gives."""
-
-    __slots__ = ("_args", "_callback")
-
-    def __init__(self, callback: typing.Callable[..., object], args: tuple[object, ...]) -> None:
-        self._callback: typing.Callable[..., object] | None = callback
-        self._args = args
-
-    def cancel(self) -> None:
-        """See `Call.cancel`."""
-        self._callback = None
-        self._args = ()
-
-    def run(self) -> None:
-        """Make the call, unless it was cancelled."""
-        callback = self._callback
-        if callback is not None:
-            args = self._args
-            self.cancel()
-            try:
-                callback(*args)
-            except Exception:
-                _log.exception("a call from the loop failed")
 
 
 class _WakeUp:
@@ -112,7 +65,7 @@ class _WakeUp:
         self._writer.close()
 
 
-class SelectReactor:
+class SelectReactor(SocketFront):
     """A `portable.reactor.Reactor` for CPython.
 
     Args:
@@ -125,41 +78,21 @@ class SelectReactor:
     name = "select"
 
     def __init__(self, poller: str | None = None) -> None:
-        self.poller = make_poller(poller)
-        self._wait = self.poller.wait
-        self.channels: dict[int, Channel] = {}
-        self.dirty: list[Stream] = []
-        self._ready: collections.deque[_Call] = collections.deque()
+        super().__init__()
+        self._poller = make_poller(poller)
+        self._wait = self._poller.wait
         self._timers = TimerHeap(_now)
         self._wake_up = _WakeUp(self)
-        self._pool = ThreadPool(self)
         self._stopping = False
-        self._running = False
-        self._closed = False
-        self._signals: dict[int, tuple[typing.Callable[..., object], tuple[object, ...]]] = {}
-        self._old_handlers: dict[int, typing.Any] = {}
         self._old_wakeup_fd: int | None = None
         self._busy_since = _now()
-        self._lag = 0.0
 
     # Life
 
     @property
-    def capabilities(self) -> frozenset[str]:
-        """See `Life.capabilities`."""
-        missing = set()
-        if not hasattr(socket, "AF_UNIX"):
-            missing.add("unix")
-        if os.name != "posix":
-            missing.update({"adopt", "processes"})
-        if threading.current_thread() is not threading.main_thread():
-            missing.add("signals")
-        return frozenset(CAPABILITIES) - missing
-
-    @property
-    def running(self) -> bool:
-        """See `Life.running`."""
-        return self._running
+    def poller(self) -> Poller:
+        """What watches the descriptors."""
+        return self._poller
 
     def run(self) -> None:
         """See `Life.run`."""
@@ -213,22 +146,6 @@ class SelectReactor:
         if due is not None and due <= now:
             self._timers.run_due(now)
 
-    def _flush(self) -> None:
-        dirty = iter(self.dirty)
-        self.dirty = []
-        try:
-            for stream in dirty:
-                stream.flush()
-        except BaseException:
-            # Such as KeyboardInterrupt. Streams know that they are on the list and would not come back to it.
-            self.dirty.extend(dirty)
-            raise
-
-    def loop_lag(self) -> float:
-        """See `Life.loop_lag`."""
-        lag, self._lag = self._lag, 0.0
-        return lag
-
     def close(self) -> None:
         """See `Life.close`."""
         if self._closed:
@@ -237,140 +154,26 @@ class SelectReactor:
         for signum in list(self._signals):
             self.remove_signal_handler(signum)
         del self.channels[self._wake_up.fd]
-        for _ in range(_MOST_CLOSING_TURNS):
-            for channel in list(self.channels.values()):
-                channel.abort()
-            for _ in range(len(self._ready)):
-                self._ready.popleft().run()
-            self._flush()
-            if not (self.channels or self._ready or self.dirty):
-                break
-        self._pool.close()
+        self._end_everything()
         self._wake_up.abort()
-        self.poller.close()
+        self._poller.close()
         self.channels.clear()
         self._ready.clear()
 
-    # Time
+    # Threads
 
-    def time(self) -> float:
-        """See `Clock.time`."""
-        return _now()
-
-    def call_soon(self, callback: typing.Callable[..., object], *args: object) -> _Call:
-        """See `Clock.call_soon`."""
-        call = _Call(callback, args)
-        self._ready.append(call)
-        return call
-
-    def call_later(self, delay: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `Clock.call_later`."""
-        return self._timers.call_at(_now() + delay, callback, args)
-
-    def call_at(self, when: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `Clock.call_at`."""
-        return self._timers.call_at(when, callback, args)
-
-    # Streams
-
-    def listen(
-        self,
-        factory: ProtocolFactory,
-        host: str = "",
-        port: int = 0,
-        *,
-        backlog: int = 1024,
-        reuse_port: bool = False,
-    ) -> listener.SocketListener:
-        """See `Streams.listen`."""
-        sock = listener.bind_stream(host, port, backlog=backlog, reuse_port=reuse_port)
-        return listener.SocketListener(self, sock, factory)
-
-    def connect(
-        self,
-        factory: typing.Callable[[], P],
-        host: str,
-        port: int,
-        *,
-        timeout: float = 30.0,
-        local_host: str = "",
-    ) -> Deferred[P]:
-        """See `Streams.connect`."""
-        return connector.connect(self, factory, host, port, timeout, local_host)
-
-    def listen_unix(
-        self, factory: ProtocolFactory, path: str, *, backlog: int = 1024, mode: int | None = None
-    ) -> listener.SocketListener:
-        """See `UnixSockets.listen_unix`."""
-        self._require("unix")
-        sock = listener.bind_unix(path, backlog=backlog, mode=mode)
-        return listener.SocketListener(self, sock, factory, unlink=True)
-
-    def connect_unix(self, factory: typing.Callable[[], P], path: str, *, timeout: float = 30.0) -> Deferred[P]:
-        """See `UnixSockets.connect_unix`."""
-        self._require("unix")
-        return connector.connect_unix(self, factory, path, timeout)
-
-    def adopt_listener(self, factory: ProtocolFactory, fd: int) -> listener.SocketListener:
-        """See `Adoption.adopt_listener`."""
-        self._require("adopt")
-        return listener.SocketListener(self, listener.adopt(fd), factory)
-
-    # Datagrams
-
-    def listen_datagram(
-        self,
-        factory: typing.Callable[[], DatagramProtocol],
-        host: str = "",
-        port: int = 0,
-        *,
-        reuse_port: bool = False,
-    ) -> SocketDatagrams:
-        """See `Datagrams.listen_datagram`."""
-        return listening_datagrams(self, factory, host, port, reuse_port=reuse_port)
-
-    def connect_datagram(
-        self, factory: typing.Callable[[], DatagramProtocol], host: str, port: int
-    ) -> SocketDatagrams:
-        """See `Datagrams.connect_datagram`."""
-        return connected_datagrams(self, factory, host, port)
-
-    # Threads and names
-
-    def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> _Call:
+    def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> QueuedCall:
         """See `Threads.call_soon_threadsafe`."""
-        call = _Call(callback, args)
+        call = QueuedCall(callback, args)
         self._ready.append(call)
         self._wake_up.wake()
         return call
 
-    def run_in_thread(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
-        """See `Threads.run_in_thread`."""
-        return self._pool.run(function, *args)
-
-    def resolve(self, host: str) -> Deferred[list[str]]:
-        """See `Names.resolve`."""
-        return names.resolve(self, host)
-
-    # Processes and signals
-
-    def spawn(
-        self,
-        factory: ProcessFactory,
-        argv: typing.Sequence[str],
-        *,
-        env: typing.Mapping[str, str],
-        cwd: str | None = None,
-        merge_stderr: bool = False,
-    ) -> ChildProcess:
-        """See `Processes.spawn`."""
-        self._require("processes")
-        return ChildProcess(self, factory(), argv, env, cwd, merge_stderr=merge_stderr)
+    # Signals
 
     def add_signal_handler(self, signum: int, callback: typing.Callable[..., object], *args: object) -> None:
         """See `Signals.add_signal_handler`."""
-        if threading.current_thread() is not threading.main_thread():
-            raise CapabilityMissing(self.name, "signals", "signals come to the main thread only; run it there")
+        self._require_signals()
         if signum not in self._signals:
             # First, because it refuses what is no signal or cannot be caught.
             self._old_handlers[signum] = signal.signal(signum, self._on_signal)
@@ -378,11 +181,6 @@ class SelectReactor:
             # A signal alone does not end the wait: Python's handler runs, and the wait goes on.
             self._old_wakeup_fd = signal.set_wakeup_fd(self._wake_up.writer_fd, warn_on_full_buffer=False)
         self._signals[signum] = (callback, args)
-
-    def _on_signal(self, signum: int, _frame: object) -> None:
-        entry = self._signals.get(signum)
-        if entry is not None:
-            self.call_soon_threadsafe(entry[0], *entry[1])
 
     def remove_signal_handler(self, signum: int) -> None:
         """See `Signals.remove_signal_handler`."""
@@ -392,7 +190,3 @@ class SelectReactor:
         if not self._signals and self._old_wakeup_fd is not None:
             signal.set_wakeup_fd(self._old_wakeup_fd)
             self._old_wakeup_fd = None
-
-    def _require(self, capability: str) -> None:
-        if capability not in self.capabilities:
-            raise CapabilityMissing(self.name, capability, "this system does not have it")

@@ -109,6 +109,33 @@ class _ExitWatch:
         self._child.on_exit()
 
 
+class _ThreadWatch:
+    """Tells the child's end by a thread that waits for it, where there are no process descriptors."""
+
+    def __init__(self, reactor: SocketReactor, child: ChildProcess) -> None:
+        self._reactor = reactor
+        self._child = child
+        self._key = -child.pid  # among the descriptors, and none of them
+        reactor.channels[self._key] = self
+        threading.Thread(target=self._wait, name=f"portable-wait-{child.pid}", daemon=True).start()
+
+    def _wait(self) -> None:
+        self._child.wait()
+        self._reactor.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        if self._reactor.channels.pop(self._key, None) is self:
+            self._child.on_exit()
+
+    def on_event(self, flags: int) -> None:
+        """See `Channel.on_event`. There are none."""
+
+    def abort(self) -> None:
+        """As `_ExitWatch.abort`."""
+        self._child.kill_group(signal.SIGKILL)
+        self._ended()
+
+
 class ChildProcess:
     """A `Process` started with the subprocess module."""
 
@@ -170,11 +197,11 @@ class ChildProcess:
                     os.close(fd)
                 else:
                     return
-        threading.Thread(target=self._wait, name=f"portable-wait-{self.pid}", daemon=True).start()
+        _ThreadWatch(self._reactor, self)
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait, in a thread, until the child has ended."""
         self._popen.wait()
-        self._reactor.call_soon_threadsafe(self.on_exit)
 
     def _call(self, method: typing.Callable[..., object], *args: object) -> None:
         try:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import typing
 
 if typing.TYPE_CHECKING:
-    from backends.sockets.stream import Stream
     from portable.deferred import Deferred
     from portable.reactor import Call, Timer
 
-__all__ = ["READ", "WRITE", "Channel", "SocketReactor", "Watcher"]
+__all__ = ["READ", "WRITE", "Channel", "Flushable", "SocketReactor", "Watcher"]
 
 # The bits of poll(2). Any other bit of an event means error or hang-up, which the next read or write explains.
 READ = 1
@@ -26,6 +25,13 @@ class Channel(typing.Protocol):
 
     def abort(self) -> None:
         """Close, because the reactor does."""
+
+
+class Flushable(typing.Protocol):
+    """Whoever has something to send or to end, soon."""
+
+    def flush(self) -> None:
+        """Do it."""
 
 
 class Watcher(typing.Protocol):
@@ -66,7 +72,7 @@ class SocketReactor(typing.Protocol):
         """See above."""
 
     @property
-    def dirty(self) -> list[Stream]:
+    def dirty(self) -> list[Flushable]:
         """See above."""
 
     def time(self) -> float:

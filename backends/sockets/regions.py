@@ -67,6 +67,17 @@ class FileRegion:
         self.done = True
         return data
 
+    def take(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`, for whoever sends them in another way than `send_to`; b"" when
+        there are no more, with `done` set.
+        """
+        data = self._read(min(self.left, size)) if self.left else b""
+        if data:
+            self._advance(len(data))
+        else:
+            self.done = True
+        return data
+
     def send_to(self, fd: int, send: typing.Callable[[Buffer], int]) -> int:
         """Send once what the stream with descriptor `fd` takes, and return how many bytes that were.
 

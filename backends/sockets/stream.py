@@ -2,13 +2,14 @@
 
 The life of a connection, and which turn of the loop does what:
 
-- `write` only adds to `_chunks` and, once per turn, puts the connection on the reactor's dirty list. At the end
-  of the turn `flush` sends everything in one system call. Sixteen answers to sixteen pipelined lines cost one.
+- `write` only adds to `_chunks`. What the protocol writes while it is told about data is sent when it returns,
+  everything in one system call: sixteen answers to sixteen pipelined lines cost one. Who writes at any other
+  time puts the connection on the reactor's dirty list, and `flush` sends at the end of the turn.
 - What the kernel does not take stays in `_chunks`, and the descriptor is watched for writability until it has
   gone. No descriptor is watched for writability at any other time.
-- `close`, `abort` and a failed `send` never call the protocol themselves. They too put the connection on the
-  dirty list, and `flush` ends it: nothing re-enters a protocol, and no descriptor number is given back to the
-  system while events of the same turn may still name it.
+- `close`, `abort` and a failed `send` never call the protocol themselves; that is left to `flush` too. So
+  nothing re-enters a protocol, and no descriptor number is given back to the system while another event of the
+  same turn may still name it: a turn brings one event for each descriptor.
 """
 
 from __future__ import annotations
@@ -19,18 +20,16 @@ import socket
 import struct
 import typing
 
+from backends.sockets.buffered import BufferedStream
 from backends.sockets.oserrors import connection_failure
 from backends.sockets.reactor import READ, WRITE
 from backends.sockets.regions import FileRegion
-from portable.deferred import Deferred, fail
-from portable.errors import ConnectionAborted, ConnectionLost, TransportError
-from portable.protocol import Protocol
-from portable.transport import HIGH_WATER, Address, normalise_host
+from portable.errors import ConnectionAborted, TransportError
+from portable.transport import Address, normalise_host
 
 if typing.TYPE_CHECKING:
     from backends.sockets.reactor import SocketReactor
     from portable.protocol import StreamProtocol
-    from portable.tls import TLSOptions, TLSTransport
     from portable.transport import Buffer
 
 __all__ = ["SocketStream", "Stream", "address_of"]
@@ -42,12 +41,9 @@ _log = logging.getLogger("portable.sockets")
 _READ_SIZE = 64 * 1024
 # Bytes joined into one send. Joining more costs more in copying than it saves in system calls.
 _SEND_SIZE = 256 * 1024
-# Bytes. While the kernel is full, smaller writes are gathered in a bytearray of about that size.
-_GATHER_SIZE = 64 * 1024
-# Bytes. A file no longer than this goes out in one send with what precedes it, without sendfile.
-_SMALL_FILE = 64 * 1024
+_NOT_READ = ~READ
+_NOT_WRITE = ~WRITE
 
-_NOBODY = Protocol()
 # Linux; 0 elsewhere.
 _TCP_CORK: int = getattr(socket, "TCP_CORK", 0)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -89,32 +85,12 @@ class StreamIO(typing.Protocol):
         """Close the descriptor."""
 
 
-class Stream:
+class Stream(BufferedStream):
     """A `Transport` over something with a socket's methods."""
 
-    __slots__ = (
-        "_blocked",
-        "_chunks",
-        "_closing",
-        "_dirty",
-        "_ended",
-        "_eof_sent",
-        "_error",
-        "_high",
-        "_io",
-        "_lost",
-        "_low",
-        "_mask",
-        "_paused",
-        "_protocol",
-        "_reactor",
-        "_received",
-        "_sent",
-        "_size",
-        "_writable",
-        "_writing_paused",
-        "fd",
-    )
+    __slots__ = ("_io", "_mask", "_sent", "fd")
+
+    _reactor: SocketReactor
 
     def __init__(
         self,
@@ -122,27 +98,11 @@ class Stream:
         io: StreamIO,
         protocol: StreamProtocol,
     ) -> None:
+        super().__init__(reactor, protocol)
         self.fd = io.fileno()
         self._io = io
-        self._reactor = reactor
-        self._protocol = protocol
-        self._chunks: list[bytes | bytearray | memoryview | FileRegion] = []
-        self._size = 0
-        self._high = HIGH_WATER
-        self._low = HIGH_WATER // 4
-        self._received = 0
         self._sent = 0
         self._mask = 0  # what the poller watches now
-        self._paused = False  # the protocol wants no data now
-        self._ended = False  # the peer has ended its direction
-        self._blocked = False  # the kernel took less than we gave: wait for writability
-        self._dirty = False  # on the reactor's list of streams to flush
-        self._eof_sent = False
-        self._closing = False
-        self._writable = True  # none of: write_eof, close, abort, connection lost
-        self._lost = False  # nothing more may be sent or received: `_error` says why
-        self._error: TransportError | None = None
-        self._writing_paused = False
 
     def start(self) -> None:
         """Make the connection known to its protocol and to the loop. Call once, from the loop."""
@@ -157,7 +117,7 @@ class Stream:
 
     def on_event(self, flags: int) -> None:
         """Take what the poller reported."""
-        if flags & ~WRITE and self._mask & READ and not self._closing:
+        if flags & _NOT_WRITE and self._mask & READ and not self._closing:
             try:
                 data = self._io.recv(_READ_SIZE)
             except (BlockingIOError, InterruptedError):
@@ -166,6 +126,8 @@ class Stream:
                 self._lose(connection_failure(exc))
                 return
             else:
+                # What is written meanwhile need not go by the dirty list.
+                self._dirty = True
                 try:
                     if data:
                         self._received += len(data)
@@ -174,7 +136,9 @@ class Stream:
                         self._end_reading()
                 except Exception:
                     self._protocol_failed()
-        if self._mask & WRITE and flags & ~READ:
+                finally:
+                    self.flush()
+        if flags & _NOT_READ and self._mask & WRITE:
             self._blocked = False
             self.flush()
 
@@ -237,13 +201,14 @@ class Stream:
                 sent = self._io.send(data)  # type: ignore[arg-type] # mypy does not narrow by type() negatively
                 self._sent += sent
                 self._size -= sent
-                if sent < len(data):  # type: ignore[arg-type]
+                if not self._size:
+                    chunks.clear()
+                    break
+                if sent == len(data):  # type: ignore[arg-type]
+                    del chunks[:count]
+                else:
                     chunks[:count] = [memoryview(data)[sent:]]  # type: ignore[arg-type]
                     self._blocked = True
-                elif count == len(chunks):
-                    chunks.clear()
-                else:
-                    del chunks[:count]
         except (BlockingIOError, InterruptedError):
             self._blocked = True
         except OSError as exc:
@@ -281,37 +246,6 @@ class Stream:
 
     # The Transport's methods: see portable.transport.
 
-    def write(self, data: Buffer) -> None:
-        if type(data) is not bytes:
-            if not isinstance(data, (bytes, bytearray, memoryview)):
-                raise TypeError(f"write() takes bytes, bytearray or memoryview, not {type(data).__name__}")
-            data = bytes(data)
-        if not data or not self._writable:
-            return
-        self._size += len(data)
-        if self._blocked and len(data) < _GATHER_SIZE:
-            last = self._chunks[-1] if self._chunks else None
-            if type(last) is bytearray and len(last) < _GATHER_SIZE:
-                last += data
-            else:
-                self._chunks.append(bytearray(data))
-        else:
-            self._chunks.append(data)
-        if not self._dirty:
-            self._dirty = True
-            self._reactor.dirty.append(self)
-
-    def writelines(self, chunks: typing.Iterable[Buffer]) -> None:
-        self.write(b"".join(chunks))
-
-    def write_eof(self) -> None:
-        if self._writable:
-            self._writable = False
-            self._mark_dirty()
-
-    def can_write_eof(self) -> bool:
-        return True
-
     def close(self) -> None:
         if not self._closing:
             self._closing = True
@@ -337,27 +271,6 @@ class Stream:
             self._paused = False
             self._watch()
 
-    def is_reading(self) -> bool:
-        return not (self._paused or self._ended or self._closing)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not 0 <= low <= high:
-            raise ValueError(f"water marks must be 0 <= low <= high, not low={low}, high={high}")
-        self._high = high
-        self._low = low
-        if self._size:
-            self._mark_dirty()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._low, self._high
-
-    def get_write_buffer_size(self) -> int:
-        return self._size
-
     def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
         if name == "reactor":
             return self._reactor
@@ -367,38 +280,7 @@ class Stream:
             return self._sent
         return default
 
-    def set_protocol(self, protocol: StreamProtocol) -> None:
-        self._protocol = protocol
-
-    def get_protocol(self) -> StreamProtocol:
-        return self._protocol
-
-    def start_tls(self, options: TLSOptions, unread: int) -> TLSTransport:
-        # Here, so that only those who speak TLS load it.
-        from portable.tls import upgrade
-
-        return upgrade(self, options, unread)
-
-    def send_file(self, file: typing.BinaryIO, offset: int, count: int) -> Deferred[int]:
-        if not self._writable:
-            return fail(ConnectionLost("the connection is closing", "ECONNABORTED"))
-        region = FileRegion(file, offset, count)
-        small = region.read_small(_SMALL_FILE)
-        if small is None:
-            self._chunks.append(region)
-            self._size += region.left
-            self._mark_dirty()
-        else:
-            self.write(small)
-            self._reactor.call_soon(region.finish)
-        return region.sent
-
     # The end.
-
-    def _mark_dirty(self) -> None:
-        if not self._dirty:
-            self._dirty = True
-            self._reactor.dirty.append(self)
 
     def _watch(self) -> None:
         """Have the poller watch for exactly what is wanted now."""
@@ -449,22 +331,9 @@ class Stream:
         if self._mask:
             self._mask = 0
             self._reactor.poller.forget(self.fd)
-        chunks = self._chunks
-        if chunks:
-            gone = ConnectionLost("the connection ended before the file was sent")
-            regions = [chunk for chunk in chunks if isinstance(chunk, FileRegion)]
-            chunks.clear()
-            for region in regions:
-                region.finish(gone)
-        self._size = 0
+        self._drop_chunks()
         self._io.close()
-        protocol = self._protocol
-        # The two hold each other; freed by counting, connections cost the collector of cycles nothing.
-        self._protocol = _NOBODY
-        try:
-            protocol.connection_lost(self._error)
-        except Exception:
-            _log.exception("connection_lost of %s failed", self.describe_peer())
+        self._tell_end()
 
     def describe_peer(self) -> str:
         """Return how to name this connection in the log."""

@@ -24,6 +24,7 @@ __all__ = [
     "length_of_pattern",
     "log_lines",
     "mask",
+    "one_chunk",
     "only_seen",
     "tls_handshake",
     "without_lines",
@@ -85,6 +86,32 @@ log_lines: tuple[View, ...] = (
     mask(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z ", b"<time> "),
     mask(rb"(127\.0\.0\.1|\[::1?\]):[1-9]\d*\b", rb"\1:<port>"),
 )
+
+
+_CHUNKED = re.compile(rb"transfer-encoding: chunked\r\n(?:[^\r\n]+\r\n)*\r\n", re.IGNORECASE)
+_CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
+
+
+def _one_chunk(data: bytes) -> bytes:
+    found = _CHUNKED.search(data)
+    if found is None:
+        return data
+    place = found.end()
+    body = b""
+    while chunk := _CHUNK.match(data, place):
+        size = int(chunk.group(1), 16)
+        place = chunk.end() + size + 2
+        if data[place - 2 : place] != b"\r\n":
+            # Cut, or no chunk at all: shown as it is.
+            return data
+        if not size:
+            return b"%s<%d bytes in chunks>\r\n%s%s" % (data[: found.end()], len(body), body, data[place:])
+        body += data[chunk.end() : place - 2]
+    return data
+
+
+# Of what a program writes bit by bit, it is chance how much is sent on at once. For one answer a connection.
+one_chunk = _each(_one_chunk, received_only=True)
 
 
 def without_lines(part: bytes) -> View:

@@ -20,8 +20,6 @@ from portable.tls.certificates import Identity, load_authorities, load_identity
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from portable.transport import Transport
-
 __all__ = ["NEAR_EXPIRY", "TLSOptions", "client_options", "context_options", "server_options"]
 
 logger = logging.getLogger("portable.tls")
@@ -99,13 +97,15 @@ class TLSOptions:
         """Return the names of all files that are read."""
         return self._spec.paths()
 
-    def resuming(self, transport: Transport) -> TLSOptions:
-        """Return options for one more connection, as a client, that resumes the session of `transport`, which
-        these options were used for. If there is no session to resume, or the server does not want to, the new
-        connection gets a full handshake.
+    def resuming(self, connection: object) -> TLSOptions:
+        """Return options for one more connection, as a client, that resumes the session of an open one.
+
+        If there is none to resume, or the server does not want to, it gets a full handshake.
+
+        Args:
+            connection: what `get_extra_info("ssl_object")` of its transport gives; these options made it.
         """
         options = copy.copy(self)
-        connection = transport.get_extra_info("ssl_object")
         # A session belongs to its context, and that may have been loaded anew since.
         if isinstance(connection, ssl.SSLObject) and connection.context is self.context:
             options._session = connection.session  # noqa: SLF001 -- the copy is ours

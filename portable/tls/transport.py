@@ -44,13 +44,16 @@ if typing.TYPE_CHECKING:
     from portable.tls.options import TLSOptions
     from portable.transport import Buffer, Transport
 
-__all__ = ["LINGER", "TLSTransport", "tls_factory", "upgrade"]
+__all__ = ["LINGER", "UPGRADE_TIMEOUT", "TLSTransport", "tls_factory", "upgrade"]
 
 logger = logging.getLogger("portable.tls")
 
 # Seconds. How long a connection that cannot go on may take to say so, one that was closed during the handshake
 # to complete it for what was written before, and a client to read what the server sends unasked.
 LINGER = 30.0
+# Seconds for the handshake of a connection that is upgraded: its listener's limit was for its beginning, and
+# the protocol hears nothing meanwhile that it could judge by. As asyncio's.
+UPGRADE_TIMEOUT = 60.0
 # Bytes. Answers to key updates (RFC 8446 4.6.3) that we keep for a peer that does not read them.
 MAX_UNREAD_ANSWERS = 64 * 1024
 
@@ -88,6 +91,7 @@ class TLSTransport:
         self._waiters: list[Deferred[None]] = []
         self._scheduled = False
         self._linger: Timer | None = None
+        self._deadline: Timer | None = None  # of the handshake of an upgrade
         # Reading.
         self._handshake_bytes = 0
         self._heard = False
@@ -135,6 +139,8 @@ class TLSTransport:
             raise LocalProtocolError('TLS needs a transport whose get_extra_info knows "reactor"')
         self._raw = transport
         self._clock = clock
+        if self._protocol is not None:
+            self._deadline = self._clock.call_later(UPGRADE_TIMEOUT, self._too_late)
         if self._protocol is not None and not transport.is_reading():
             # Upgraded while paused. The handshake must be read nevertheless; data stays with us until the
             # protocol resumes.
@@ -171,8 +177,9 @@ class TLSTransport:
     def connection_lost(self, exc: TransportError | None) -> None:
         """Tell everybody who waits."""
         self._lost = self._closing = self._finished = True
-        if self._linger is not None:
-            self._linger.cancel()
+        for timer in (self._linger, self._deadline):
+            if timer is not None:
+                timer.cancel()
         if self._error is None and not (self._engine.closed and self._nothing_unsent):
             # If the peer said farewell and we owed it nothing, it does not matter how the connection went down.
             self._error = exc
@@ -363,6 +370,8 @@ class TLSTransport:
     def _begin(self) -> None:
         """The handshake is done: let everything pass that waited for it."""
         self.handshake_done = True
+        if self._deadline is not None:
+            self._deadline.cancel()
         if self._paused:
             self._raw.pause_reading()
         self._pump()
@@ -517,6 +526,11 @@ class TLSTransport:
             return
         if self._error is None:
             self._error = ConnectionTimedOut("the TLS handshake was not done in time after close")
+        self.abort()
+
+    def _too_late(self) -> None:
+        if self._error is None:
+            self._error = ConnectionTimedOut(f"the TLS handshake was not done in {UPGRADE_TIMEOUT:g} seconds")
         self.abort()
 
     def _log_failure(self, error: TransportError | None) -> None:

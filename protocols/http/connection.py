@@ -73,6 +73,7 @@ class HTTPServer(Protocol):
         "_high",
         "_keep_alive",
         "_lingered",
+        "_local",
         "_mark",
         "_parser",
         "_paused",
@@ -129,6 +130,7 @@ class HTTPServer(Protocol):
         self._mark = 0
         self._high = 0
         self._peer: typing.Any = None
+        self._local: typing.Any = None
         self._secure = False
 
     # What the transport calls.
@@ -137,6 +139,7 @@ class HTTPServer(Protocol):
         """See `Protocol.connection_made`."""
         self._transport = transport
         self._peer = transport.get_extra_info("peername")
+        self._local = transport.get_extra_info("sockname")
         self._secure = transport.get_extra_info("tls_version") is not None
         self._high = transport.get_write_buffer_limits()[1]
         self._arm(self._site.limits.idle_timeout)
@@ -269,6 +272,7 @@ class HTTPServer(Protocol):
         site = self._site
         self._request = request
         request.peer = self._peer
+        request.local = self._local
         request.secure = self._secure
         request.clock = site.clock
         self._continue = request.expects_continue

@@ -145,6 +145,8 @@ class Request:
         content_length: bytes, 0 without a body, -1 if it is chunked.
         expects_continue: whether the client waits for "100 Continue" before it sends the body.
         peer: where the client is, as the transport says.
+        local: which of our addresses it has connected to, likewise.
+        redirects: how often this server itself has sent the request on to another path.
         secure: whether the request came through TLS.
         body: read on demand.
         clock: for resources that wait.
@@ -159,10 +161,12 @@ class Request:
         "headers",
         "host",
         "keep_alive",
+        "local",
         "method",
         "path",
         "peer",
         "query",
+        "redirects",
         "secure",
         "target",
         "version",
@@ -181,6 +185,8 @@ class Request:
         self.content_length = 0
         self.expects_continue = False
         self.peer: Address | str | None = None
+        self.local: Address | str | None = None
+        self.redirects = 0
         self.secure = False
         self.body = EMPTY_BODY
         self._segments: list[str] | None = None

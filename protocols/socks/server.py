@@ -28,7 +28,7 @@ from portable.errors import (
     Unreachable,
 )
 from portable.flow import RelayEnd, join
-from portable.happyeyeballs import connect_to_addresses
+from portable.happyeyeballs import connect_to_addresses, interleave
 from portable.transport import Address
 from protocols.socks import v4, v5
 from protocols.socks.addresses import meanings
@@ -65,8 +65,8 @@ class SocksServer(RelayEnd):
         self._incoming: Incoming | None = Incoming()
         self._work: Deferred[None] | None = None
         self._waiting = False  # for the peer of a BIND request
-        # How to say no at this point of the conversation; None while the client understands no answer.
-        self._refusal: typing.Callable[[Reply], bytes] | None = None
+        # How to answer at this point of the conversation; None while the client would understand nothing.
+        self._encode: typing.Callable[[Reply], bytes] | None = None
         self._ended_by_refusal = False
         self._farewell: Timer | None = None
         # For the record.
@@ -154,17 +154,17 @@ class SocksServer(RelayEnd):
         if version not in self._proxy.policy.speaks:
             raise Refused(f"the client does not speak a version of SOCKS that is served here, but {version}")
         if version == v4.VERSION:
-            self._refusal = v4.encode_reply
+            self._encode = v4.encode_reply
             request = await incoming.next(v4.read_request)
             self._user = request.user
             return request
         await self._log_in(transport, incoming)
-        self._refusal = v5.encode_reply
+        self._encode = v5.encode_reply
         return await incoming.next(v5.read_request)
 
     async def _log_in(self, transport: Transport, incoming: Incoming) -> None:
         """Agree on a method of SOCKS 5, and go through it."""
-        self._refusal = _no_method
+        self._encode = _no_method
         methods = await incoming.next(v5.read_methods)
         check = self._proxy.policy.check_password
         wanted = v5.NO_AUTHENTICATION if check is None else v5.PASSWORD
@@ -173,7 +173,7 @@ class SocksServer(RelayEnd):
         transport.write(v5.encode_method(wanted))
         if check is None:
             return
-        self._refusal = _no_login
+        self._encode = _no_login
         login = await incoming.next(v5.read_login)
         self._user = login.name.decode("latin-1")
         # What the client sends meanwhile can wait in its system.
@@ -203,8 +203,7 @@ class SocksServer(RelayEnd):
             opening = ensure_deferred(self._connect(request))
             end = await opening.timeout(limits.connect, self._clock)
             # SOCKS 4 lets clients ignore the address; some take it for their own, and name it in a PORT of FTP.
-            local = None if end.transport is None else end.transport.get_extra_info("sockname")
-            self._reply(transport, Outcome.GRANTED, local)
+            self._reply(transport, Outcome.GRANTED, _transport_of(end).get_extra_info("sockname"))
         elif request.command == Command.BIND:
             end = await self._bind(transport, request)
         else:
@@ -221,7 +220,7 @@ class SocksServer(RelayEnd):
         permitted = [each for each in addresses if rules.may_connect(request.host, each, request.port)]
         if not permitted:
             raise Refused(f"denied by the rules: {', '.join(addresses[:3])}", Outcome.FORBIDDEN)
-        return permitted[: self._proxy.limits.addresses]
+        return interleave(permitted)[: self._proxy.limits.addresses]
 
     async def _connect(self, request: Request) -> RelayEnd:
         proxy = self._proxy
@@ -229,9 +228,7 @@ class SocksServer(RelayEnd):
         end = await connect_to_addresses(
             proxy.reactor, self._make_end, hosts, request.port, timeout=proxy.limits.connect
         )
-        transport = end.transport
-        if transport is None:
-            raise AssertionError("connected without a transport")
+        transport = _transport_of(end)
         peer = transport.get_extra_info("peername")
         if proxy.is_itself(peer, transport.get_extra_info("sockname")):
             transport.abort()
@@ -253,15 +250,13 @@ class SocksServer(RelayEnd):
         finally:
             proxy.waiting -= 1
             self._waiting = False
-        arrived = end.transport
-        if arrived is None:
-            raise AssertionError("arrived without a transport")
+        arrived = _transport_of(end)
         peer = arrived.get_extra_info("peername")
         expected = [each for host in hosts for each in meanings(host)]
         if literal(peer.host) not in expected:
             # Both are closed, says SOCKS 4. Waiting on would let a stranger try again and again.
             arrived.abort()
-            raise Refused(f"{peer} came instead of {request.host}", Outcome.FORBIDDEN)
+            raise Refused(f"{peer.host} came instead of {request.host}", Outcome.FORBIDDEN)
         self._reply(transport, Outcome.GRANTED, peer)
         return end
 
@@ -278,13 +273,13 @@ class SocksServer(RelayEnd):
     # Answers.
 
     def _reply(self, transport: Transport, outcome: Outcome, address: Address | str | None = None) -> None:
-        if self._refusal is None:
+        if self._encode is None:
             raise AssertionError("a reply before the version is known")
         if isinstance(address, Address):
             reply = Reply(outcome, address.host, address.port)
         else:
             reply = Reply(outcome, _UNSPECIFIED, 0)
-        data = self._refusal(reply)
+        data = self._encode(reply)
         self._code = data[1]
         transport.write(data)
 
@@ -296,7 +291,7 @@ class SocksServer(RelayEnd):
         outcome = _outcome_of(error)
         if outcome is Outcome.FORBIDDEN:
             _log.info("refused %s: %s", self._peer, error)
-        if self._refusal is None:
+        if self._encode is None:
             transport.abort()
             return
         self._reply(transport, outcome)
@@ -318,7 +313,6 @@ class SocksServer(RelayEnd):
     def _record(self) -> None:
         request = self._request
         target = self._target
-        transport = None if target is None else target.transport
         self._proxy.record(
             Record(
                 peer=self._peer,
@@ -330,13 +324,19 @@ class SocksServer(RelayEnd):
                 port=0 if request is None else request.port,
                 user=self._user,
                 identified=self._identified,
-                address=None if transport is None else transport.get_extra_info("peername"),
+                address=None if target is None else _transport_of(target).get_extra_info("peername"),
                 code=self._code,
                 sent=0 if target is None else self.received,
                 received=0 if target is None else target.received,
                 result=self._result,
             )
         )
+
+
+def _transport_of(end: RelayEnd) -> Transport:
+    if end.transport is None:
+        raise AssertionError("connected without a transport")
+    return end.transport
 
 
 def _peek_version(reader: Reader) -> int | None:

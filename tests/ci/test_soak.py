@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 
@@ -53,4 +54,4 @@ def test_a_short_run(runtime: str) -> None:
     assert [heap > 0, direct > 0] == [runtime != "cpython"] * 2
     said = [line.removeprefix(f"  {runtime}: ") for line in lines if line.startswith(f"  {runtime}: ")]
     assert said
-    assert all(each == "flat" or "has grown" in each for each in said)
+    assert all(re.fullmatch("flat|.* has grown .*|too few samples to tell", each) for each in said), said

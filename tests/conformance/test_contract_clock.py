@@ -8,13 +8,17 @@ import typing
 
 import pytest
 
-from portable.errors import LocalProtocolError
+from portable.errors import Cancelled, LocalProtocolError
+from portable.protocol import DatagramProtocol, Protocol
 from portable.reactor import CAPABILITIES
 from portable.testing import wait_until
 from tests.conformance.judge import End, connected
 
 if typing.TYPE_CHECKING:
+    from portable.deferred import Deferred
+    from portable.errors import TransportError
     from portable.reactor import Reactor, Timer
+    from portable.transport import DatagramTransport
     from tests.conftest import ErrorLog
 
 
@@ -246,3 +250,42 @@ def test_close_ends_everything(reactor: Reactor) -> None:
     assert client.lost
     assert server.lost
     listener.close()
+
+
+def test_close_tells_those_who_wait(reactor: Reactor) -> None:
+    """Connections, names and threads that are under way: each fails with Cancelled, once."""
+    errors: list[BaseException] = []
+    go_on = threading.Event()
+
+    def release(error: Exception) -> typing.NoReturn:
+        go_on.set()  # `close` waits for threads that work
+        raise error
+
+    results: list[Deferred[typing.Any]] = [
+        reactor.connect(Protocol, "localhost", 9),  # waits for the name
+        reactor.resolve("localhost"),
+        reactor.run_in_thread(go_on.wait, 60),
+    ]
+    results[-1].add_callbacks(lambda _: None, release)
+    for result in results:
+        result.add_callbacks(lambda _: None, errors.append)
+    errors_before_close = list(errors)
+    reactor.close()
+    assert errors_before_close == []
+    assert [type(error) for error in errors] == [Cancelled] * 3
+
+
+def test_close_ends_a_udp_socket_of_the_same_turn(reactor: Reactor) -> None:
+    """It is bound, but its protocol has not heard of it yet."""
+    calls: list[str] = []
+
+    class Recorder(DatagramProtocol):
+        def connection_made(self, transport: DatagramTransport) -> None:
+            calls.append("made")
+
+        def connection_lost(self, exc: TransportError | None) -> None:
+            calls.append("lost")
+
+    reactor.listen_datagram(Recorder, "127.0.0.1")
+    reactor.close()
+    assert calls == ["made", "lost"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -275,3 +276,22 @@ def test_many_children_leave_nothing_behind(processes: Reactor) -> None:
             assert parent.returncode == 0
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("descriptors", [True, False])
+def test_close_kills_the_children(
+    processes: Reactor, monkeypatch: pytest.MonkeyPatch, descriptors: bool
+) -> None:
+    """Also where the system has no descriptors for processes, and a thread waits for the child."""
+
+    def no_descriptor(pid: int, flags: int = 0) -> int:
+        raise OSError(errno.ENOSYS, "no process descriptors")
+
+    if not descriptors:
+        monkeypatch.setattr(os, "pidfd_open", no_descriptor, raising=False)
+    parent = Parent()
+    processes.spawn(lambda: parent, ["sleep", "60"], env=ENV)
+    wait_until(processes, lambda: hasattr(parent, "process"))
+    processes.close()
+    assert parent.returncode == -signal.SIGKILL
+    assert parent.lost

@@ -130,3 +130,7 @@ def test_the_options_bring_hashes(tmp_path: pathlib.Path) -> None:
     assert options[0].format(values["user"]) == "***"
     with pytest.raises(ConfigurationError, match=r"user\[0\].*in clear"):
         check_values(options, {"user": ["alice:wonder"]})
+
+
+def test_a_kind_may_have_two_kinds_of_users() -> None:
+    assert [option.name for option in account_options("telnet-")] == ["telnet-user", "telnet-passwords"]

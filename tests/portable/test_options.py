@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from portable.errors import ConfigurationError
 from portable.options import TYPES, Kind, Option, check_values, format_duration, format_size
+from portable.passwords import verify_password
 from portable.service import Service
 
 
 def option(type_name: str, default: typing.Any = None, **more: typing.Any) -> Option:
-    return Option("thing", type_name, default, "A thing", **{"secret": type_name == "account", **more})
+    return Option(
+        "thing", type_name, default, "A thing", **{"secret": type_name in {"account", "password"}, **more}
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,8 @@ def test_what_a_person_writes_becomes_a_value(type_name: str, text: str, value: 
     ("type_name", "text"),
     [
         ("account", "name"),
+        ("password", ""),
+        ("password", "$6$salt$hash"),
         ("int", "1.0"),
         ("int", "0x10"),
         ("int", "1_000"),
@@ -193,6 +198,7 @@ def test_repeatable_values_are_a_tuple_with_places_of_their_own() -> None:
         lambda: Option("x", "int", 1, "", repeatable=True),
         lambda: Option("x", "str", "", "", must_exist=True),
         lambda: Option("a", "account", (), "", repeatable=True),
+        lambda: Option("a", "password", None, ""),
     ],
 )
 def test_impossible_declarations_are_refused(make: typing.Callable[[], Option]) -> None:
@@ -290,3 +296,14 @@ def test_no_text_brings_anything_but_a_configuration_error(type_name: str, text:
         return
     # What was accepted on the command line is accepted from the file.
     assert one.check(value, "x") == value
+
+
+def test_a_password_is_hashed_when_it_is_written_and_refused_in_clear() -> None:
+    password = option("password", None)
+    hashed = password.parse("a:b secret")
+    assert verify_password("a:b secret", hashed)
+    assert password.parse(hashed) == hashed
+    assert password.check(hashed, "here") == hashed
+    assert password.format(hashed) == "***"
+    with pytest.raises(ConfigurationError, match="here: the password is in clear"):
+        password.check("a secret", "here")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 import typing
 
 from ci.acceptance.model import Client, Port, Server
 from ci.acceptance.stage import read_all, read_some
+from ci.acceptance.targets import echo, nobody, serve
 
 if typing.TYPE_CHECKING:
     from ci.acceptance.model import Workshop
@@ -19,36 +19,10 @@ __all__ = ["SERVERS"]
 _MUCH = bytes(range(256)) * 4096
 
 
-def _serve_echo(listener: socket.socket) -> None:
-    def echo(sock: socket.socket) -> None:
-        with sock, contextlib.suppress(OSError):
-            while data := sock.recv(65536):
-                sock.sendall(data)
-
-    while True:
-        try:
-            sock, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=echo, args=(sock,), daemon=True).start()
-
-
 def _prepare(shop: Workshop) -> list[list[str]]:
-    target = socket.create_server(("127.0.0.1", 0))
-
-    def close() -> None:
-        target.shutdown(socket.SHUT_RDWR)
-        target.close()
-
-    shop.closers.append(close)
-    threading.Thread(target=_serve_echo, args=(target,), daemon=True).start()
-    # Bound and not listening: refuses, and nobody else can take the port.
-    nobody = socket.socket()
-    nobody.bind(("127.0.0.1", 0))
-    shop.closers.append(nobody.close)
     ours = ["--port", "0", "--interface", "127.0.0.1"]
     return [
-        ["portforward", "--to", f"tcp:127.0.0.1:{each.getsockname()[1]}", *ours] for each in (target, nobody)
+        ["portforward", "--to", f"tcp:127.0.0.1:{port}", *ours] for port in (serve(shop, echo), nobody(shop))
     ]
 
 

@@ -21,6 +21,7 @@ from ci.acceptance.views import (
     first_bytes,
     http_dates,
     mask,
+    one_chunk,
     tls_handshake,
     without_lines,
 )
@@ -61,6 +62,41 @@ _MALFORMED = (
     "two-spaces",
     "method-only",
 )
+
+
+_SECRET = b"the-password-in-the-source"
+_PROGRAMS = {
+    # All that a program is told, but for ports that the system has chosen.
+    "test.cgi": b"""#!/bin/sh
+# the-password-in-the-source
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+env | grep -v -E '^(PWD|OLDPWD|SHLVL|_|REMOTE_PORT|SERVER_PORT)=' | sort
+cat
+echo 'said on standard error' >&2
+""",
+    "large.cgi": b"#!/bin/sh\nprintf 'Status: 200\\n\\n'\nhead -c 3000000 /dev/zero\n",
+    "echo.cgi": b"#!/bin/sh\nprintf 'Status: 200\\nContent-Length: %s\\n\\n' $CONTENT_LENGTH\ncat\n",
+    "redirect.cgi": b"#!/bin/sh\nprintf 'Location: /test.cgi/from?a=b\\n\\n'\n",
+    "none.cgi": b"#!/bin/sh\necho nothing to say\n",
+    "begun.cgi": b"#!/bin/sh\nprintf 'Status: 200\\n\\nbegun'\nwhile :; do sleep 1; done\n",
+    "endless.cgi": b"#!/bin/sh\nwhile :; do sleep 1; done\n",
+    "test.php": b"<?php # the-password-in-the-source\n"
+    b"echo $_SERVER['PATH_INFO'] ?? '', $_GET['q'] ?? '', $_POST['a'] ?? '';\n",
+    "test.epy": b"# the-password-in-the-source\nprint('<p>', request.method, request.query, body)\n",
+    "test.rpy": b"# the-password-in-the-source\nfrom protocols.http.messages import Response\n"
+    b"from protocols.http.resource import Page\n"
+    b"resource = Page(lambda request: Response(200, [], b'a resource\\n'))\n",
+    "empty.rpy": b"# the-password-in-the-source\n",
+    "test.php~": b"<?php # the-password-in-the-source\n",
+    "index.epy": b"print('the index')\n",
+}
+
+
+def _prepare_programs(shop: Workshop) -> list[list[str]]:
+    for name, program in _PROGRAMS.items():
+        shop.write(f"programs/{name}", program).chmod(0o755)
+    words = ["web", "--path", "programs", "--port", "0", "--interface", "127.0.0.1"]
+    return [[*words, "--script-timeout", "2s"]]
 
 
 def _prepare(shop: Workshop) -> list[list[str]]:
@@ -245,6 +281,34 @@ def _afterwards(stage: Stage) -> None:
     stage.check(stage.curl(stage.url("/")).endswith(b"<h1>hello</h1>\n"), "the server is not what it was")
 
 
+def _sources(stage: Stage) -> None:
+    for path in ("/test.php~", "/test.php%20", "/test.PHP", "/test.cgi%00", "/test.rpy.", "/test.epy%2f"):
+        answer = stage.curl("--path-as-is", stage.url(path))
+        stage.check(re.match(rb"HTTP/1\.1 40[04] ", answer), f"{path} was answered by {answer[:40]!r}")
+    for path in ("/test.php/", "/test.cgi/", "/test.rpy", "/test.epy/x", "/empty.rpy"):
+        answer = stage.curl("-r", "0-100", stage.url(path))
+        stage.check(_SECRET not in answer, f"{path} shows its source")
+
+
+def _upload(stage: Stage) -> None:
+    data = bytes(range(251)) * 8000
+    (stage.folder / "upload").write_bytes(data)
+    words = ["-sS", "--max-time", "15", "--data-binary", "@upload", "-o", "got", stage.url("/echo.cgi")]
+    stage.run("curl", *words)
+    stage.check((stage.folder / "got").read_bytes() == data, "another body came back")
+
+
+def _gone(stage: Stage) -> None:
+    sock = stage.connect("web")
+    sock.sendall(b"GET /begun.cgi HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"\r\nbegun\r\n"):
+        answer += read_some(sock, 1)
+    # A plain close could be that of a client which still waits for the answer.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
 def _https_curl(*words: str) -> Callable[[Stage], None]:
     def run(stage: Stage) -> None:
         for path in ("/", "/digits.txt", "/none"):
@@ -353,5 +417,31 @@ SERVERS = (
                 without_lines(b"?aborted"),
             )
         },
+    ),
+    Server(
+        name="web-programs",
+        kind="web",
+        prepare=_prepare_programs,
+        ports=(Port("web", "tcp", "web"),),
+        look="Open http://{web}/ (an index), http://{web}/test.cgi and http://{web}/empty.rpy (a hint).",
+        views=(http_dates, one_chunk),
+        clients=(
+            Client("curl: test.cgi", _curl("/test.cgi", status=200)),
+            Client("curl: test.cgi, POST", _curl("/test.cgi/a%20b/c?q=1+2", "-d", "a=b", status=200)),
+            Client("curl: test.cgi, HEAD", _curl("/test.cgi", "-I", status=200)),
+            Client("curl: test.cgi, httpoxy", _curl("/test.cgi", "-H", "Proxy: evil", status=200)),
+            Client("curl: 3 MB out", _curl("/large.cgi", "-o", "/dev/null", "-D", "-", status=200)),
+            Client("curl: 2 MB in and out", _upload),
+            Client("curl: local redirect", _curl("/redirect.cgi", status=200)),
+            Client("curl: no header", _curl("/none.cgi", status=502)),
+            Client("curl: time limit", _curl("/endless.cgi", status=504), fast=False),
+            Client("python: a client that goes", _gone),
+            Client("curl: test.php", _curl("/test.php/info?q=query", "-d", "a=post", status=200)),
+            Client("curl: test.epy", _curl("/test.epy?q", "-d", "a=b", status=200)),
+            Client("curl: index.epy", _curl("/", status=200)),
+            Client("curl: test.rpy", _curl("/test.rpy", status=200)),
+            Client("curl: a hint", _curl("/empty.rpy", status=500)),
+            Client("curl: sources", _sources),
+        ),
     ),
 )

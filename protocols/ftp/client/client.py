@@ -12,8 +12,8 @@ await client.quit()
 
 Every operation is a coroutine, to be awaited in another or run by `ensure_deferred`, which makes it
 cancellable and gives it a time-out. The control connection does one thing at a time: operations that are begun
-while another is under way wait for their turn. One that is cancelled leaves the connection usable; one that
-fails with TimedOut, with a RemoteProtocolError from a reply or with a ConnectionLost does not.
+while another is under way wait for their turn. One that the server refuses, or that is cancelled (by the
+time-out of its Deferred, too), leaves the connection usable. After other failures `closed` tells.
 
 Paths are `str`, encoded as the client was told to (UTF-8, RFC 2640), or `bytes` as the server has them. With
 CR, LF or NUL inside they are refused with LocalProtocolError before anything is sent.

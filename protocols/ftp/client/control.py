@@ -133,9 +133,8 @@ class ControlConnection(Protocol):
             LocalProtocolError: as `encode_command`.
             ConnectionLost: the connection has ended.
             CommandRefused: the server has announced with 421 that it goes.
-            RemoteProtocolError: the server has sent a reply that belongs to no command. Whatever follows would
-                be
-                taken for the reply to another one: the connection has been aborted.
+            RemoteProtocolError: the server has sent a reply that belongs to no command. Each later one would be
+                taken for the reply to another command: the connection has been aborted.
         """
         line = encode_command(verb, argument)
         if not self._owed and len(self._parser):
@@ -180,8 +179,7 @@ class ControlConnection(Protocol):
 
         Raises:
             RemoteProtocolError: more was received in clear than that reply. Anyone on the path could have
-                added it
-                to have it taken for protected (CVE-2011-0411). The connection has been aborted.
+                added it, to have it taken for protected (CVE-2011-0411). The connection has been aborted.
         """
         transport = self._open()
         try:

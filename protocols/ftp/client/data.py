@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from portable.deferred import Deferred
+from portable.deferred import Deferred, succeed
 from portable.errors import (
     ConnectionAborted,
     ConnectionLost,
@@ -24,7 +24,8 @@ if typing.TYPE_CHECKING:
 
     # Takes the next bytes. If it returns a Deferred, nothing more is read until that fires.
     Consumer = typing.Callable[[bytes], Deferred[None] | None]
-    # Gives the next bytes, b"" at the end. Asked no sooner than the peer can take them.
+    # Gives the next bytes, b"" at the end. Asked no sooner than the peer can take them. A Deferred is cancelled
+    # if the connection ends.
     Producer = typing.Callable[[], bytes | Deferred[bytes]]
 
 __all__ = ["DataConnection", "FilePart"]
@@ -53,10 +54,11 @@ class DataConnection(Protocol):
         self._transport: Transport | None = None
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
+        self._producing: Deferred[bytes] | None = None
         self._pacer: Pacer | None = None
         self._done: Deferred[int] | None = None
         self._timer: Timer | None = None
-        self._moved = 0  # bytes, when the timer was started
+        self._seen = (0, 0, 0)  # the progress when the timer was started
         self._count = 0  # bytes consumed or produced
         self._ours = False  # whether a Deferred of our own side is being waited for
         self._sending = False  # whether the transport reads a file of ours
@@ -67,11 +69,18 @@ class DataConnection(Protocol):
 
     # What the client calls.
 
-    def start_tls(self, options: TLSOptions) -> None:
-        """Speak TLS before anything else. If the connection has ended already, the transfer will tell."""
+    def start_tls(self, options: TLSOptions) -> Deferred[None]:
+        """Speak TLS before anything else; fires when the handshake is done, or fails with a TransportError.
+
+        It must be waited for: the end of an empty file would overtake it.
+        """
         transport = self._open()
-        if not transport.is_closing():
-            self._transport = transport.start_tls(options, 0)
+        if transport.is_closing():
+            # What is to pass over it will tell why.
+            return succeed(None)
+        tls = transport.start_tls(options, 0)
+        self._transport = tls
+        return tls.handshake
 
     def receive(self, consumer: Consumer) -> Deferred[int]:
         """Pass what the peer sends to `consumer`, and give the number of bytes at the end of the stream.
@@ -173,6 +182,8 @@ class DataConnection(Protocol):
             self._error = exc
         if self._error is None and not self._complete:
             self._error = ConnectionLost("the data connection ended too early", "ECONNABORTED")
+        if self._producing is not None:
+            self._producing.cancel()
         self._settle()
 
     # Receiving.
@@ -209,6 +220,7 @@ class DataConnection(Protocol):
         self._ours = True
         if self._pacer is not None:
             self._pacer.hold()
+        self._producing = piece
         piece.add_callbacks(self._produced, self._not_consumed)
         return True
 
@@ -259,21 +271,23 @@ class DataConnection(Protocol):
 
     def _watch(self) -> None:
         """Look again in `quiet_timeout` seconds whether a byte has moved."""
-        self._moved = self._passed()
+        self._seen = self._progress()
         self._timer = self._clock.call_later(self._quiet_timeout, self._check)
 
     def _check(self) -> None:
         self._timer = None
-        if self._ours or self._passed() != self._moved:
+        if self._ours or self._progress() != self._seen:
             self._watch()
         else:
             self._fail(TimedOut(f"no data for {self._quiet_timeout:g} seconds"))
 
-    def _passed(self) -> int:
+    def _progress(self) -> tuple[int, int, int]:
+        """Return what changes with every byte that moves. TLS counts bytes as sent when they are encrypted:
+        that they leave only shows in what is buffered.
+        """
         transport = self._open()
-        received: int = transport.get_extra_info("bytes_received", 0)
-        sent: int = transport.get_extra_info("bytes_sent", 0)
-        return received + sent - transport.get_write_buffer_size()
+        info = transport.get_extra_info
+        return info("bytes_received", 0), info("bytes_sent", 0), transport.get_write_buffer_size()
 
     def _fail(self, error: Exception) -> None:
         if self._error is None:

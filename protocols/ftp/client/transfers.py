@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typing
 
-from portable.errors import Cancelled, FrameworkError, ProtocolError, TimedOut, TransportError
+from portable.errors import Cancelled, FrameworkError, TimedOut, TransportError
+from protocols.ftp.client.control import encode_command
 from protocols.ftp.client.replies import CommandRefused, Reply, expect
 
 if typing.TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Transfers:
         self._clock = clock
         self._connect_timeout = connect_timeout
         self._type = "A"  # what a server begins with (RFC 959 5.1)
+        self._marked = False  # whether the server may have a marker of REST that no transfer has used
         self._channel: Channel | None = None
 
     def forget_type(self) -> None:
@@ -87,15 +89,19 @@ class Transfers:
         Fails with CommandRefused, a TransportError, TimedOut, RemoteProtocolError, or what `work` fails with.
         """
         control = self._control
+        # Raises before anything is sent: a marker of REST must not be left to another transfer.
+        encode_command(verb, argument)
         await control.take_turn()
         started = False
         final: Deferred[Reply] | None = None
         try:
             await self.set_type("A" if text else "I")
             channel = self._channel = await self.mode.open(control)
-            if offset:
+            if offset or self._marked:
+                self._marked = True
                 reply = await control.exchange("REST", str(offset).encode("ascii"))
                 expect("REST", reply, (350,))
+            self._marked = False
             started = True
             first = await control.exchange(verb, argument, final=False)
             if not first.preliminary:
@@ -105,8 +111,7 @@ class Transfers:
             count = await self._move(verb, channel, final, work)
             control.time_reply()
             reply = await final
-            if reply.refusal:
-                raise CommandRefused(verb, reply)
+            expect(verb, reply, range(200, 300))
             return Transferred(count, first, reply)
         finally:
             if final is not None:
@@ -122,6 +127,8 @@ class Transfers:
     async def set_type(self, letter: str) -> None:
         """Have the server transfer in type "A" or "I" from now on. Only in one's turn of the connection."""
         if self._type != letter:
+            # If this is cancelled, who knows which it is.
+            self._type = ""
             reply = await self._control.exchange("TYPE", letter.encode("ascii"))
             expect("TYPE", reply, (200,))
             self._type = letter
@@ -137,9 +144,9 @@ class Transfers:
         try:
             connection = await channel.connected().timeout(self._connect_timeout, self._clock)
             if self.tls is not None:
-                connection.start_tls(self._resumed(self.tls))
+                await connection.start_tls(self._resumed(self.tls)).timeout(self._connect_timeout, self._clock)
             return await work(connection)
-        except (TransportError, TimedOut, ProtocolError) as exc:
+        except (TransportError, TimedOut) as exc:
             problem = exc
         channel.abort()
         self._control.time_reply()
@@ -158,7 +165,7 @@ class Transfers:
         connections come from the same client.
         """
         control = self._control.transport
-        return tls if control is None else tls.resuming(control)
+        return tls if control is None else tls.resuming(control.get_extra_info("ssl_object"))
 
 
 def _abort_on_refusal(final: Deferred[Reply], channel: Channel, verb: str) -> None:

@@ -46,7 +46,8 @@ class Walk:
     async for folder in client.walk("pub"): ...        # the same
     ```
 
-    Nothing is asked of the server before it is asked for here. Links are not followed, so a walk ends. Entries
+    Nothing is asked of the server before it is asked for here. Links are not followed where the server tells
+    them from folders; where it does not, MAX_DEPTH ends what is a circle. Entries
     whose names are not plain (see `is_plain_name`) or cannot be decoded are left out and logged: who uses them
     as names of files would write elsewhere than meant.
 

@@ -121,7 +121,7 @@ class Transfer(Protocol):
         self._transport = secured
         # Not before: an empty listing would be over when the client has yet to say hello. A handshake that
         # fails is told by connection_lost.
-        secured.handshake.add_callbacks(lambda _: self._secured(secured), lambda _: None)
+        secured.handshake.add_callbacks(lambda _: self._secured(secured), _ignore_loss)
 
     def _secured(self, transport: Transport) -> None:
         # The client's farewell must be read; without TLS, a client that goes away is noticed by writing.
@@ -175,6 +175,12 @@ class Transfer(Protocol):
             self.done.callback(self._seen)
         else:
             self.done.errback(self._error)
+
+
+def _ignore_loss(error: Exception) -> None:
+    """A handshake that failed is told by `connection_lost`."""
+    if not isinstance(error, TransportError):
+        raise error
 
 
 class FileDownload(Transfer):

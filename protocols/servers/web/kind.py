@@ -1,32 +1,48 @@
-"""The server kind `web`: a folder, a file or a resource of one's own, by HTTP and HTTPS."""
+"""The server kind `web`: a folder with its programs, a file or a resource of one's own, by HTTP and HTTPS."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import typing
 
-from portable.endpoints import TLSEndpoint
+from portable.accounts import Accounts, account_options
+from portable.endpoints import TCPEndpoint, TLSEndpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
 from portable.listening import listener_options, listening_options, server_ports
 from portable.options import Kind, Option
 from portable.service import PortService
+from protocols.http.resource import error_page, find_resource
 from protocols.http.server import Site
+from protocols.servers.telnet import TelnetService
 from protocols.servers.web.accesslog import AccessLog
+from protocols.servers.web.cgi import DEFAULT_SECONDS, CGIPrograms
+from protocols.servers.web.distributed import UserDirectory, publishing_broker
+from protocols.servers.web.distributed.ports import check_distributed, personal_ports
+from protocols.servers.web.processors import PROCESSORS, Processors
+from protocols.servers.web.pythonpages import OutputPages, ResourcePages
 from protocols.servers.web.static import DEFAULT_INDEX, DEFAULT_TYPE, StaticFile, StaticFolder
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
+    from portable.files import OpenFile
+    from portable.protocol import ProtocolFactory
     from portable.reactor import Reactor
     from portable.service import Service
     from protocols.http.connection import HTTPServer
-    from protocols.http.resource import Resource
+    from protocols.http.request import Request
+    from protocols.http.resource import Rendered, Resource
+    from protocols.pb import Broker
+    from protocols.servers.web.processors import Processor
 
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
 
 DEFAULT_PORT = 8080
 _ALPN = ListenerOptions(alpn=("http/1.1",))
+# In place of names of processors: the folder has no programs, and all files are sent.
+_NONE = "none"
 
 
 def load_resource(dotted_name: str) -> Resource:
@@ -63,18 +79,29 @@ class WebService(PortService):
 
     Args:
         resource: the root of the site.
+        folder: what it serves, if it is one.
         values: checked values of the options of KIND.
     """
 
-    def __init__(self, resource: Resource, values: typing.Mapping[str, typing.Any]) -> None:
-        ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
+    def __init__(
+        self, resource: Resource, folder: StaticFolder | None, values: typing.Mapping[str, typing.Any]
+    ) -> None:
+        self._personal: bool = values["personal"]
+        if self._personal:
+            ports = personal_ports(values, KIND.name, self._make_protocol)
+        else:
+            ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
             endpoint = TLSEndpoint(
                 values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
             )
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
-        super().__init__(KIND.name, ports)
+        consoles = [] if values["telnet"] is None else [_make_console(resource, values)]
+        super().__init__(KIND.name, ports, children=consoles)
         self._resource = resource
+        self._folder = folder
+        self._processors = _processor_names(values)
+        self._seconds: float = values["script-timeout"]
         self._logfile: str | None = values["logfile"]
         self._access_log: AccessLog | None = None
         self._site: Site | None = None
@@ -86,6 +113,8 @@ class WebService(PortService):
                 self._access_log = AccessLog(self._logfile)
             except FileError as error:
                 raise ConfigurationError(str(error), "--logfile") from error
+        if isinstance(self._resource, UserDirectory):
+            self._resource.start(reactor)
         self._site = Site(self._resource, clock=reactor, access_log=self._access_log)
         super().bind(reactor)
 
@@ -99,8 +128,10 @@ class WebService(PortService):
         reactor = self.reactor
         if reactor is not None:
             threads = reactor if "threads" in reactor.capabilities else None
-            if isinstance(self._resource, StaticFolder):
-                self._resource.threads = threads
+            if self._folder is not None:
+                self._folder.threads = threads
+                if self._processors:
+                    self._folder.processors = self._make_processors(reactor)
             if self._access_log is not None:
                 self._access_log.start(reactor, threads)
         super().start()
@@ -119,9 +150,34 @@ class WebService(PortService):
         if self._access_log is not None:
             self._access_log.close()
 
-    def _make_protocol(self) -> HTTPServer:
+    def _make_processors(self, reactor: Reactor) -> Processors:
+        made: dict[str, Processor] = {
+            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds),
+            # Without it PHP fears that it was put where anybody may call it by its URL (cgi.force_redirect).
+            "php": CGIPrograms(
+                reactor,
+                self._render,
+                seconds=self._seconds,
+                interpreter="php-cgi",
+                extra={"REDIRECT_STATUS": "200"},
+            ),
+            "epy": OutputPages(reactor, self._seconds),
+            "rpy": ResourcePages(reactor),
+        }
+        return Processors({name: made[name] for name in self._processors})
+
+    def _render(self, request: Request) -> Rendered:
+        """Return the answer to a request that a program has redirected."""
+        resource = find_resource(self._resource, request)
+        return error_page(404) if resource is None else resource.render(request)
+
+    def _make_protocol(self) -> HTTPServer | Broker:
         if self._site is None:
             raise AssertionError("a connection before bind")
+        if self._personal:
+            reactor = self.reactor
+            has_threads = reactor is not None and "threads" in reactor.capabilities
+            return publishing_broker(self._site, reactor if has_threads else None)
         return self._site()
 
 
@@ -132,23 +188,77 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
         ConfigurationError: there is nothing to serve, or it cannot be found.
     """
     _check(values)
-    return WebService(_make_resource(values), values)
-
-
-def _make_resource(values: typing.Mapping[str, typing.Any]) -> Resource:
+    if values["user"]:
+        return WebService(UserDirectory(lambda *where: _make_user_folder(values, *where)), None, values)
     if values["class"] is not None:
-        return load_resource(values["class"])
+        return WebService(load_resource(values["class"]), None, values)
     path: str = values["path"]
-    if not _status_is_dir(path):
-        return StaticFile(path, values["mime-type"])
+    if _status_is_dir(path):
+        folder = _make_folder(path, values)
+        return WebService(folder, folder, values)
+    root, _, name = path.replace(os.sep, "/").rpartition("/")
+    if _processor_names(values) and Processors({}).kind(name):
+        folder = _make_folder(root or "/", values)
+        return WebService(folder.beneath(name), folder, values)
+    return WebService(StaticFile(path, values["mime-type"]), None, values)
+
+
+def _make_folder(path: str, values: typing.Mapping[str, typing.Any]) -> StaticFolder:
+    index = values["index"] or DEFAULT_INDEX
+    if index == DEFAULT_INDEX:
+        index = (*index, *[f"index.{name}" for name in _processor_names(values)])
+    return _make_static(path, values, index)
+
+
+def _make_user_folder(
+    values: typing.Mapping[str, typing.Any],
+    home: str,
+    opener: typing.Callable[[typing.Sequence[str], bool], OpenFile],
+) -> StaticFolder:
+    """Return the resource of a user's pages. Programs in them are not run: they would have our rights."""
+    folder = _make_static(home, values, values["index"] or DEFAULT_INDEX, opener)
+    folder.processors = Processors({})
+    return folder
+
+
+def _make_static(
+    path: str,
+    values: typing.Mapping[str, typing.Any],
+    index: typing.Sequence[str],
+    opener: typing.Callable[[typing.Sequence[str], bool], OpenFile] | None = None,
+) -> StaticFolder:
     return StaticFolder(
         path,
-        index_names=values["index"] or DEFAULT_INDEX,
+        index_names=index,
         listing=values["listing"],
         default_type=values["mime-type"],
         ignore_suffix=values["allow-ignore-ext"],
         follow_links=values["symlinks"],
+        opener=opener,
     )
+
+
+def _processor_names(values: typing.Mapping[str, typing.Any]) -> list[str]:
+    """Return the processors asked for, each once, in their usual order; none for "none"."""
+    words = [word.strip() for word in values["processors"].split(",")]
+    if words == [_NONE]:
+        return []
+    for word in words:
+        if word not in PROCESSORS:
+            known = ", ".join(PROCESSORS)
+            raise ConfigurationError(f"{word!r} is none of {known}; or say {_NONE}", "--processors")
+    return [name for name in PROCESSORS if name in words]
+
+
+def _make_console(resource: Resource, values: typing.Mapping[str, typing.Any]) -> Service:
+    """Return a Python console on loopback, with the site's root in its namespace."""
+
+    def make_ports(factory: ProtocolFactory) -> list[ServerPort]:
+        endpoint = TCPEndpoint(values["telnet"], "127.0.0.1")
+        return [ServerPort("telnet", factory, endpoint, ListenerOptions())]
+
+    accounts = Accounts(values["telnet-user"], values["telnet-passwords"])
+    return TelnetService(make_ports, accounts, names={"resource": resource})
 
 
 def _status_is_dir(path: str) -> bool:
@@ -160,10 +270,14 @@ def _status_is_dir(path: str) -> bool:
 
 def _check(values: typing.Mapping[str, typing.Any]) -> None:
     """Refuse options that have no meaning together."""
-    if values["path"] is None and values["class"] is None:
-        raise ConfigurationError("nothing to serve: give --path DIR (or a file), or --class module.Resource")
-    if values["path"] is not None and values["class"] is not None:
-        raise ConfigurationError("give either --path or --class, not both", "--class")
+    roots = [f"--{name}" for name in ("path", "class", "user") if values[name]]
+    if not roots:
+        raise ConfigurationError(
+            "nothing to serve: give --path DIR (or a file), --class module.Resource, or --user"
+        )
+    if len(roots) > 1:
+        raise ConfigurationError(f"give either {roots[0]} or {roots[1]}, not both", roots[1])
+    check_distributed(values)
     for name in values["index"]:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
@@ -172,7 +286,15 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
     for name in ("certificate", "privkey"):
         if values["https"] is None and values[name] is not None:
             raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+    with_login = values["telnet-user"] or values["telnet-passwords"] is not None
+    if values["telnet"] is not None and not with_login:
+        raise ConfigurationError(
+            "it needs --telnet-user NAME[:PASSWORD] or --telnet-passwords FILE", "--telnet"
+        )
+    if values["telnet"] is None and with_login:
+        raise ConfigurationError("--telnet-user and --telnet-passwords go with --telnet PORT", "--telnet-user")
     _check_media_type(values["mime-type"])
+    _processor_names(values)
 
 
 def _check_media_type(text: str) -> None:
@@ -208,7 +330,34 @@ KIND = Kind(
         Option(
             "symlinks", "bool", False, "follow symbolic links whose relative target stays inside the folder"
         ),
+        Option(
+            "processors",
+            "str",
+            ",".join(PROCESSORS),
+            "programs that are run, by the ends of their names: whoever may write in the folder may then run "
+            "anything. Those left out are neither run nor shown; none sends all files as they are",
+            metavar="NAME,...",
+        ),
+        Option(
+            "script-timeout",
+            "duration",
+            DEFAULT_SECONDS,
+            "time that a cgi, php or epy program may take",
+            minimum=0.1,
+        ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),
+        Option(
+            "user",
+            "bool",
+            False,
+            "serve /NAME/ from ~NAME/public_html, /NAME.twistd/ from the server behind ~NAME/.twistd-web-pb",
+        ),
+        Option(
+            "personal",
+            "bool",
+            False,
+            "serve a server that has --user: on the Unix socket ~/.twistd-web-pb, or --listen; on no port",
+        ),
         Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
         Option(
             "certificate",
@@ -226,6 +375,10 @@ KIND = Kind(
             short="k",
             must_exist=True,
         ),
+        Option(
+            "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
+        ),
+        *account_options("telnet-"),
         Option("logfile", "path", None, "write an access log here, in the combined format", short="l"),
         *listening_options(DEFAULT_PORT),
     ),

@@ -5,7 +5,7 @@ Opening and reading the beginning of a file happens on the loop, as it is seldom
 thread; reading folders, which may be huge, happens in a thread.
 
 Names that begin with a dot are neither served nor shown, whatever their place in the path; `.well-known` at the
-top is (RFC 8615).
+top is (RFC 8615). Where programs are run (`protocols.servers.web.processors`), their source is never served.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from protocols.http.resource import allow_options, error_page, method_not_allowe
 from protocols.servers.web.listing import SECURITY_POLICY, SORTS, ListingBody, sort_entries
 from protocols.servers.web.mime import CONTENT_CODINGS, content_type, is_compressible
 from protocols.servers.web.negotiate import accepted_codings
+from protocols.servers.web.processors import HIDDEN, Program
 from protocols.servers.web.representation import file_response
 
 if typing.TYPE_CHECKING:
@@ -32,6 +33,7 @@ if typing.TYPE_CHECKING:
     from portable.reactor import Threads
     from protocols.http.request import Request
     from protocols.http.resource import Rendered, Resource
+    from protocols.servers.web.processors import Answer, Processors
 
 __all__ = ["DEFAULT_INDEX", "DEFAULT_TYPE", "MAX_LISTED", "StaticFile", "StaticFolder"]
 
@@ -125,10 +127,13 @@ class StaticFolder:
         ignore_suffix: whether "/foo" also finds "foo.html", or whichever "foo.*" comes first.
         follow_links: follow symbolic links that stay beneath the root, see `open_beneath`; else they are
             hidden.
+        opener: opens what segments lead to, in the place of `open_beneath`; also told whether it is a folder
+            that is going to be listed.
         now: gives the seconds since 1970.
 
     Attributes:
         threads: where folders are read; None reads them on the loop.
+        processors: what runs the programs in it; None serves them as any other file.
     """
 
     def __init__(
@@ -140,35 +145,47 @@ class StaticFolder:
         default_type: str = DEFAULT_TYPE,
         ignore_suffix: bool = False,
         follow_links: bool = False,
+        opener: Callable[[Sequence[str], bool], OpenFile] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.threads: Threads | None = None
+        self.processors: Processors | None = None
         self._root = root
         self._index_names = tuple(index_names)
         self._listing = listing
         self._default_type = default_type
         self._ignore_suffix = ignore_suffix
         self._follow_links = follow_links
+        self._opener = opener
         self._now = now
 
     def child(self, segment: str, request: Request) -> Resource | None:
         """Return what stands for the name `segment`; whether it exists is found out by `render`."""
-        return _Beneath(self, (segment,))
+        return self.beneath(segment)
+
+    def beneath(self, name: str) -> Resource:
+        """Return what stands for the name `name` in this folder."""
+        return _Beneath(self, (name,))
 
     def render(self, request: Request) -> Rendered:
         """Return the root itself."""
         return self.render_at(request, ())
 
     def render_at(self, request: Request, segments: tuple[str, ...]) -> Rendered:
-        """Return the file or folder that `segments` lead to from the root."""
+        """Return the file or folder that `segments` lead to from the root, or the answer of a program."""
         refused = _refuse_method(request)
-        if refused is not None:
+        if refused is not None and self.processors is None:
             return refused
         if _is_hidden(segments):
             return error_page(404)
         try:
+            program = self._program_on_the_way(request, segments)
+            if program is not None:
+                return program
             opened = self._open(segments)
         except FileError as error:
+            if refused is not None:
+                return refused
             if error.code == "ENOENT" and self._ignore_suffix and segments and not request.path.endswith("/"):
                 return self._in_thread(_Search(self, request, segments))
             return _refuse(error)
@@ -185,7 +202,7 @@ class StaticFolder:
             opened.close()
             return _refuse(error)
 
-    def render_file(self, request: Request, segments: tuple[str, ...]) -> Response:
+    def render_file(self, request: Request, segments: tuple[str, ...]) -> Answer:
         """Return the file that `segments` lead to; status 404 for a folder."""
         try:
             opened = self._open(segments)
@@ -196,10 +213,65 @@ class StaticFolder:
         except FileError as error:
             return _refuse(error)
 
-    def _open(self, segments: Sequence[str]) -> OpenFile:
+    def _program_on_the_way(self, request: Request, segments: tuple[str, ...]) -> Answer | None:
+        """Return the answer of the first of `segments` that is a program; what follows it is its PATH_INFO."""
+        if self.processors is None:
+            return None
+        for place, segment in enumerate(segments, 1):
+            if self.processors.kind(segment) not in {"", HIDDEN}:
+                opened = self._open(segments[:place])
+                if not opened.status.is_dir:
+                    return self._run(self.processors, request, segments[:place], opened, segments[place:])
+                opened.close()
+        return None
+
+    def _run(
+        self,
+        processors: Processors,
+        request: Request,
+        segments: Sequence[str],
+        opened: OpenFile,
+        rest: Sequence[str] = (),
+        index: Sequence[str] = (),
+    ) -> Answer:
+        """Return the answer of a program.
+
+        Args:
+            segments: lead to it from the root.
+            rest: of the request's segments, those behind it.
+            index: its own name, if the request named only its folder.
+        """
+        if not processors.may_run(opened):
+            _log.warning("%s is not run: everybody may write to it", opened.path)
+            opened.close()
+            return error_page(403)
+        path_info = "".join(["/" + segment for segment in rest])
+        if not index and request.path.endswith("/"):
+            path_info += "/"
+        named = request.segments[: len(request.segments) - len(rest)]
+        path = "/".join([self._root.rstrip("/"), *segments])
+        program = Program(self._root, path, (*named, *index), path_info)
+        return processors.render(processors.kind(segments[-1]), request, program, opened)
+
+    def _open(self, segments: Sequence[str], to_list: bool = False) -> OpenFile:
+        if self._opener is not None:
+            return self._opener(segments, to_list)
         return open_beneath(self._root, segments, follow_links=self._follow_links)
 
-    def _file(self, request: Request, segments: Sequence[str], opened: OpenFile) -> Response:
+    def _file(self, request: Request, segments: Sequence[str], opened: OpenFile, index: bool = False) -> Answer:
+        if self.processors is not None:
+            kind = self.processors.kind(segments[-1])
+            if kind == HIDDEN:
+                opened.close()
+                return error_page(404)
+            if kind:
+                return self._run(
+                    self.processors, request, segments, opened, index=segments[-1:] if index else ()
+                )
+            refused = _refuse_method(request)
+            if refused is not None:
+                opened.close()
+                return refused
         media_type = content_type(segments[-1], self._default_type)
         coded = self._siblings(segments, opened) if is_compressible(media_type) else {}
         wanted = accepted_codings(request.headers.get("accept-encoding"), list(coded))
@@ -231,7 +303,7 @@ class StaticFolder:
                 found[coding] = sibling
         return found
 
-    def _folder(self, request: Request, segments: tuple[str, ...]) -> Rendered:
+    def _folder(self, request: Request, segments: tuple[str, ...]) -> Answer:
         if not request.path.endswith("/"):
             # Relative to the folder above, so that it also holds behind a proxy that adds a prefix, and cannot
             # lead to another host.
@@ -245,13 +317,16 @@ class StaticFolder:
                     continue
                 raise
             if not opened.status.is_dir:
-                return self._file(request, [*segments, name], opened)
+                return self._file(request, [*segments, name], opened, index=True)
             opened.close()
+        refused = _refuse_method(request)
+        if refused is not None:
+            return refused
         if not self._listing:
             return error_page(403, "This folder is not listed.")
         return self._in_thread(_Listing(self, request, segments))
 
-    def _in_thread(self, work: _Search | _Listing) -> Rendered:
+    def _in_thread(self, work: _Search | _Listing) -> Answer:
         if self.threads is None:
             try:
                 return work.answer(work.read())
@@ -265,17 +340,21 @@ class StaticFolder:
         Raises:
             FileError: it cannot be read.
         """
-        with self._open(segments) as folder:
+        with self._open(segments, to_list=True) as folder:
             entries, truncated = folder.list_directory(MAX_LISTED)
         shown: list[FolderEntry] = []
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or (not entry.is_dir and self._is_copy(entry.name)):
                 continue
             if not entry.is_link:
                 shown.append(entry)
             elif self._follow_links:
                 self._add_link(segments, entry, shown)
         return shown, truncated
+
+    def _is_copy(self, name: str) -> bool:
+        """Return whether a file of this name may show the source of a program."""
+        return self.processors is not None and self.processors.kind(name) == HIDDEN
 
     def _add_link(self, segments: tuple[str, ...], entry: FolderEntry, shown: list[FolderEntry]) -> None:
         try:
@@ -321,7 +400,7 @@ class _Listing:
         entries, self._truncated = self._folder.visible(self._segments)
         return sort_entries(entries, self._sort)
 
-    def answer(self, entries: list[FolderEntry]) -> Response:
+    def answer(self, entries: list[FolderEntry]) -> Answer:
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("X-Content-Type-Options", "nosniff"),
@@ -348,7 +427,7 @@ class _Search:
         found.sort(key=lambda entry: (entry.name not in {wanted + "html", wanted + "htm"}, entry.name))
         return found[:1]
 
-    def answer(self, entries: list[FolderEntry]) -> Response:
+    def answer(self, entries: list[FolderEntry]) -> Answer:
         if not entries:
             return error_page(404)
         return self._folder.render_file(self._request, (*self._segments[:-1], entries[0].name))

@@ -1,4 +1,4 @@
-"""The JVM that a reactor runs on: somebody else's, or one that is broken. Each test has a process of its own."""
+"""The JVM that a reactor runs on: somebody else's, or a broken one. Each test has a process of its own."""
 
 from __future__ import annotations
 

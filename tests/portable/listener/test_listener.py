@@ -335,8 +335,12 @@ def test_drain_aborts_who_has_not_gone_by_the_deadline(loop: FakeReactor) -> Non
 def test_the_last_protocol_is_told_before_the_drain_is_done(loop: FakeReactor) -> None:
     server = port(loop)
     loop.accept()
-    told: list[str] = []
-    server.drain(0).add_callback(lambda _: told.extend(last().events))
+    told: list[object] = []
+
+    def done(_aborted: int) -> None:
+        told.extend(last().events)
+
+    server.drain(0).add_callback(done)
     loop.advance()
     assert told[-1] == "lost"
 

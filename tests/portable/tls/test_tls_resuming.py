@@ -33,7 +33,7 @@ def test_a_session_is_resumed(certs: Certificates, version: ssl.TLSVersion) -> N
     first.server.transport.write(b"hello")
     first.flush()
     assert not reused(first.client.transport)
-    second = Pair(client.resuming(first.client.transport), server).shake()
+    second = Pair(client.resuming(first.client.transport.get_extra_info("ssl_object")), server).shake()
     assert reused(second.client.transport)
     assert reused(second.server.transport)
     third = Pair(client, server).shake()
@@ -55,11 +55,17 @@ def test_after_a_reload_the_handshake_is_a_full_one(certs: Certificates, tmp_pat
     client, server = client_options("server.test", ca=ca), server_options(*certs.server)
     first = Pair(client, server).shake()
     assert client.reload()
-    assert not reused(Pair(client.resuming(first.client.transport), server).shake().client.transport)
+    assert not reused(
+        Pair(client.resuming(first.client.transport.get_extra_info("ssl_object")), server)
+        .shake()
+        .client.transport
+    )
 
 
 def test_where_there_is_no_session_the_handshake_is_a_full_one(certs: Certificates) -> None:
     client, server = client_options("server.test", ca=certs.ca), server_options(*certs.server)
-    assert not reused(Pair(client.resuming(MemoryTransport()), server).shake().client.transport)
+    assert not reused(
+        Pair(client.resuming(MemoryTransport().get_extra_info("ssl_object")), server).shake().client.transport
+    )
     context = context_options(client.context, server_side=False, server_name="server.test")
     assert not reused(Pair(context, server).shake().client.transport)

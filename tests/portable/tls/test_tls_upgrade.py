@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from portable.errors import CertificateError, LocalProtocolError, RemoteProtocolError, TLSError, TLSTruncated
+from portable.errors import (
+    CertificateError,
+    ConnectionTimedOut,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TLSError,
+    TLSTruncated,
+)
 from portable.testing import MemoryTransport, connect_in_memory
 from portable.tls import TLSOptions, TLSTransport, client_options, server_options, upgrade
+from portable.tls.transport import UPGRADE_TIMEOUT
 from tests.portable.tls.recording import Recorder
 
 if TYPE_CHECKING:
@@ -199,3 +207,24 @@ def test_upgrades_that_cannot_be(certs: Certificates) -> None:
     closing.close()
     with pytest.raises(LocalProtocolError, match="closing"):
         upgrade(closing, options, 0)
+
+
+def test_a_peer_that_asks_for_tls_and_says_nothing_is_dropped(certs: Certificates) -> None:
+    server = Server(server_options(*certs.server))
+    transport = MemoryTransport(server)
+    transport.receive(b"STARTTLS\n")
+    transport.clock.advance(UPGRADE_TIMEOUT - 1)
+    assert server.events == ["made", "data"]
+    transport.clock.advance(1)
+    transport.settle()
+    assert server.events[-1] == "lost"
+    assert isinstance(server.reason, ConnectionTimedOut)
+
+
+def test_after_the_handshake_an_upgrade_has_no_time_limit(certs: Certificates) -> None:
+    client, server = Client(client_options("server.test", ca=certs.ca)), Server(server_options(*certs.server))
+    link = connect_in_memory(client, server)
+    link.flush()
+    link.clock.advance(2 * UPGRADE_TIMEOUT)
+    link.flush()
+    assert "lost" not in client.events + server.events

@@ -147,7 +147,8 @@ final class Connection extends Slot {
         }
         EventBuffer events = pump.events;
         int room = events.roomForData(MOST_READ);
-        if (room < LEAST_READ) {
+        // Who comes last in a turn would get what the others have left, each time; in the next turn it comes first.
+        if (room < LEAST_READ || room < MOST_READ && events.bytes() > 0) {
             pump.waitForRoom(this);
             return;
         }

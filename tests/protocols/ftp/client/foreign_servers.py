@@ -93,7 +93,7 @@ class ForeignServer:
     """A server that runs.
 
     Attributes:
-        port: on 127.0.0.1.
+        port: at `address`.
         root: the folder that it shows.
         user, password: who may write there.
     """
@@ -102,10 +102,11 @@ class ForeignServer:
     root: Path
     user: str = USER
     password: str = PASSWORD
+    address: str = "127.0.0.1"
 
     @property
     def endpoint(self) -> TCPClientEndpoint:
-        return TCPClientEndpoint("127.0.0.1", self.port)
+        return TCPClientEndpoint(self.address, self.port)
 
 
 @contextlib.contextmanager

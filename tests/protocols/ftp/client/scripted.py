@@ -102,7 +102,6 @@ class Running(typing.Generic[T]):
         self.deferred = ensure_deferred(coroutine)
         self.deferred.add_callbacks(self.results.append, self.errors.append)
 
-    @property
     def done(self) -> bool:
         return bool(self.results or self.errors)
 
@@ -127,17 +126,28 @@ class Script:
         opening: the outcome of `connect_ftp`.
     """
 
+    opening: Running[FTPClient]
+    made: typing.ClassVar[list[Script]] = []
+
     def __init__(self, greeting: str = "220 at your service", **options: typing.Any) -> None:
         self.reactor = FakeReactor()
-        self.opening: Running[FTPClient] = Running(
-            connect_ftp(
-                typing.cast("Reactor", self.reactor),
-                TCPClientEndpoint("ftp.test", 21),
-                **options,
-            )
-        )
+        self._options = options
+        self.made.append(self)
+        if not options.pop("dial_later", False):
+            self.open()
         if greeting:
             self.say(greeting)
+
+    def open(self) -> None:
+        """Begin to connect."""
+        reactor = typing.cast("Reactor", self.reactor)
+        self.opening = Running(connect_ftp(reactor, TCPClientEndpoint("ftp.test", 21), **self._options))
+
+    def end(self) -> None:
+        """Break all connections: no operation may be left waiting."""
+        for transport in self.reactor.transports:
+            transport.lose()
+        self.reactor.advance(1000)
 
     @property
     def client(self) -> FTPClient:
@@ -189,7 +199,7 @@ class Script:
         running = self.run(self.client.features())
         assert self.heard() == ["FEAT"]
         self.say("211-Features", *(f" {feature}" for feature in features), "211 End")
-        assert running.done
+        assert running.done()
 
     def passive(self, port: int = 2000) -> None:
         """Answer EPSV, after TYPE where that comes first."""
@@ -199,3 +209,11 @@ class Script:
             heard = self.heard()
         assert heard == ["EPSV"]
         self.say(f"229 ok (|||{port}|)")
+
+    def transfer(self, coroutine: Coroutine[typing.Any, typing.Any, T]) -> Running[T]:
+        """Run a passive transfer, up to where the server has agreed to it and the data connection is open."""
+        running = self.run(coroutine)
+        self.passive()
+        assert len(self.heard()) == 1
+        self.say("150 ok")
+        return running

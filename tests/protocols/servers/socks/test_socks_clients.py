@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import socket
@@ -207,7 +208,7 @@ def test_our_endpoint_through_dantes_server(reactor: Reactor, tmp_path: pathlib.
         for version in ("4", "5"):  # it does not know 4a
             through = SocksEndpoint(dante, "localhost", port_of(page), version, timeout=15.0)
             reader = wait_for(reactor, through.connect(reactor, Reader), 20)
-            wait_until(reactor, lambda reader=reader: reader.ended)
+            wait_until(reactor, functools.partial(getattr, reader, "ended"))
             assert reader.got.endswith(b"hi\n")
             with pytest.raises(ConnectError):
                 wait_for(reactor, SocksEndpoint(dante, "127.0.0.9", 80, version).connect(reactor, Reader))

@@ -1,0 +1,142 @@
+"""Running programs that answer requests by CGI (`protocols.cgi`), each in a process of its own.
+
+The request's body goes in, and the output comes out, no faster than the other side takes them. A program ends
+by itself, or is ended with all that it has started: when its client goes, when it breaks a rule, when its time
+is over. What it writes to its standard error stands in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import typing
+
+from portable.deferred import ensure_deferred
+from portable.errors import FrameworkError
+from protocols.cgi import PATH, environment, redirected
+from protocols.http.messages import Response
+from protocols.http.resource import error_page
+from protocols.http.rules import RefusedRequest
+from protocols.servers.web.programrun import Output, ProgramFailed, Run
+from protocols.servers.web.turns import NoTurn, Turns
+
+if typing.TYPE_CHECKING:
+    from portable.files import OpenFile
+    from portable.reactor import Clock, Processes
+    from protocols.http.request import Request
+    from protocols.http.resource import Rendered
+    from protocols.servers.web.processors import Answer, Program
+
+    class Host(Clock, Processes, typing.Protocol):
+        """What running programs needs of a reactor."""
+
+    # Renders a request that a program has sent on to another path of this server.
+    Render = typing.Callable[[Request], Rendered]
+
+__all__ = ["DEFAULT_SECONDS", "MAX_REDIRECTS", "MAX_RUNNING", "CGIPrograms"]
+
+# Seconds that a program may take for everything, its client's slowness included.
+DEFAULT_SECONDS = 60.0
+# At the same time. Each is a process: more of them would not become faster by being run together.
+MAX_RUNNING = 20
+# How often programs may send a request on to each other.
+MAX_REDIRECTS = 5
+
+_log = logging.getLogger("protocols.servers.web")
+
+
+class CGIPrograms:
+    """Runs the programs of one site.
+
+    Args:
+        host: the reactor.
+        render: for local redirects.
+        seconds: that a program may take.
+        most: how many may run at a time. Further requests wait, and get status 503 if that is too long.
+        interpreter: what to start instead of the file itself; it finds the file's name in SCRIPT_FILENAME.
+        extra: more variables.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        render: Render,
+        *,
+        seconds: float = DEFAULT_SECONDS,
+        most: int = MAX_RUNNING,
+        interpreter: str = "",
+        extra: typing.Mapping[str, str] | None = None,
+    ) -> None:
+        self._host = host
+        self._render = render
+        self._seconds = seconds
+        self._interpreter = interpreter
+        self._extra = dict(extra or {})
+        self._turns = Turns(host, most)
+
+    def render(self, request: Request, program: Program, opened: OpenFile) -> Answer:
+        """See `Processor.render`."""
+        # It was opened to see that it is there and may be reached. A process finds it by its name: whoever can
+        # exchange it in between could have changed it before.
+        opened.close()
+        return ensure_deferred(self._answer(request, program))
+
+    async def _answer(self, request: Request, program: Program) -> Response:
+        """Run `program`, and return its answer, or a page that says no more than that there is none."""
+        if request.content_length < 0:
+            # CONTENT_LENGTH is how a program finds the end of the body (RFC 3875 4.2).
+            raise RefusedRequest("length-required")
+        try:
+            await self._turns.take()
+        except NoTurn as error:
+            _log.warning("%r is not run, as so many others are: %s", program.path, error)
+            return error_page(503, headers=[("Retry-After", "1")])
+        try:
+            run = self._start(request, program)
+            head = await run.head
+            if head.redirect or head.status in {204, 304}:
+                # There is no body to send. But the program may not have read all of the request's yet, which
+                # nobody may do any more once that is answered.
+                await run.drain()
+        except ProgramFailed as error:
+            _log.warning("%r: %s", program.path, error)
+            return error_page(error.status)
+        if head.redirect:
+            return await ensure_deferred(self._redirect(request, program, head.redirect))
+        if head.status in {204, 304}:
+            return Response(head.status, head.headers)
+        return Response(head.status, head.headers, Output(run, head.length, request.method == "HEAD"))
+
+    def _start(self, request: Request, program: Program) -> Run:
+        environ = environment(
+            request,
+            script_name=program.script_name,
+            path_info=program.path_info,
+            root=program.root,
+            filename=program.path,
+        )
+        environ.update(self._extra)
+        run = Run(self._host, request.body, program.path, self._seconds, self._turns.give_back)
+        try:
+            # No words of the query string: programs have taken them for options (CVE-2012-1823).
+            self._host.spawn(
+                lambda: run,
+                [self._interpreter or program.path],
+                env=environ,
+                cwd=posixpath.dirname(program.path),
+            )
+        except FrameworkError as error:
+            self._turns.give_back()
+            raise ProgramFailed(500, f"cannot be run: {error} (programs are looked for in {PATH})") from error
+        return run
+
+    def _redirect(self, request: Request, program: Program, target: str) -> Rendered:
+        """Return the answer to another request instead (RFC 3875 6.2.2)."""
+        if request.redirects >= MAX_REDIRECTS:
+            _log.warning("%r: the %dth redirect of one request", program.path, MAX_REDIRECTS + 1)
+            return error_page(500)
+        try:
+            return self._render(redirected(request, target))
+        except RefusedRequest as error:
+            _log.warning("%r: redirects to what cannot be: %s", program.path, error)
+            return error_page(502)

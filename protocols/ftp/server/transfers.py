@@ -362,9 +362,10 @@ class Upload(Transfer):
 
     def release(self) -> Deferred[None]:
         """See `Transfer.release`."""
-        self._released = Deferred()
+        released: Deferred[None] = Deferred()
+        self._released = released
         self._write()
-        return self._released
+        return released
 
     def _write(self) -> None:
         """Write what waits; if nothing does, do what waits for that."""

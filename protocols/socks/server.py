@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import typing
 
+from portable.addresses import literal, meanings
 from portable.deferred import ensure_deferred
 from portable.errors import (
     Cancelled,
@@ -31,10 +32,9 @@ from portable.flow import RelayEnd, join
 from portable.happyeyeballs import connect_to_addresses, interleave
 from portable.transport import Address
 from protocols.socks import v4, v5
-from protocols.socks.addresses import meanings
 from protocols.socks.bind import PeerWait
 from protocols.socks.incoming import Incoming
-from protocols.socks.messages import Command, Outcome, Refused, Reply, literal
+from protocols.socks.messages import Command, Outcome, Refused, Reply
 from protocols.socks.proxy import Record
 
 if typing.TYPE_CHECKING:

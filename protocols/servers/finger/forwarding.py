@@ -7,11 +7,11 @@ time, and for a short time.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import re
 import typing
 
+from portable.addresses import is_public
 from portable.deferred import ensure_deferred
 from portable.errors import Cancelled, FrameworkError
 from portable.happyeyeballs import connect_to_addresses, interleave
@@ -19,7 +19,6 @@ from portable.peers import PeerSet
 from portable.transport import Address
 from protocols.finger import PORT, Query, decode_answer, encode_query
 from protocols.oneanswer import FetchOne
-from protocols.socks.addresses import is_special, meanings
 
 if typing.TYPE_CHECKING:
     from portable.reactor import Names
@@ -29,7 +28,7 @@ if typing.TYPE_CHECKING:
         """What forwarding needs of a reactor."""
 
 
-__all__ = ["MAX_FORWARDS", "MAX_HOSTS", "Forwarder", "is_public"]
+__all__ = ["MAX_FORWARDS", "MAX_HOSTS", "Forwarder"]
 
 # Hosts in one query. Each costs a connection, and "a@us@us@us" comes back to us each time.
 MAX_HOSTS = 2
@@ -50,12 +49,6 @@ FAILED = "That host does not answer."
 _HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,252}|[0-9A-Fa-f:.]{2,45}")
 
 _log = logging.getLogger("protocols.servers.finger")
-
-
-def is_public(host: str) -> bool:
-    """Return whether the literal address `host`, and one inside it, is simply a host on the Internet."""
-    found = meanings(host)
-    return bool(found) and not any(is_special(ipaddress.ip_network(address)) for address in found)
 
 
 class Forwarder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import typing
@@ -75,6 +76,7 @@ STUBBORN = "trap '' TERM; sleep 1000 & echo $! >> pids; echo $$ >> pids"
         "x.{}_",
         "x.{} copy",
         "x.{}-1",
+        "x.{}2",
         "#x.{}#",
         ".x.{}.swp",
         "nph-x.{}",
@@ -88,7 +90,9 @@ def test_copies_of_programs_are_hidden(name: str, extension: str) -> None:
         assert processors.kind(shown) == HIDDEN
 
 
-@pytest.mark.parametrize("name", ["x.php3", "x.php7", "x.phtml", "x.PHP5"])
+@pytest.mark.parametrize(
+    "name", ["x.php3", "x.php7", "x.phtml", "x.PHP5", "x.php7~", "x.phps", "x.pht", "x.phar"]
+)
 def test_other_names_of_php_are_hidden(name: str) -> None:
     assert Processors(dict.fromkeys(EXTENSIONS, typing.cast("typing.Any", None))).kind(name) == HIDDEN
 
@@ -212,6 +216,21 @@ def test_a_program_that_everybody_may_change_is_not_run(site: Site) -> None:
     assert site.ask("/x.epy").status == 403
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_program_where_everybody_may_put_one_is_not_run(site: Site, mode: int) -> None:
+    site.put("incoming/theirs/x.epy", "print('ran')", 0o644)
+    site.put("incoming/theirs/index.epy", "print('ran')", 0o644)
+    site.put("incoming/x.txt", "text", 0o644)
+    assert site.ask("/incoming/theirs/").body == b"ran\n"
+    (site.folder / "incoming").chmod(mode)
+    assert site.ask("/incoming/theirs/x.epy").status == 403
+    assert site.ask("/incoming/theirs/").status == 403
+    assert site.ask("/incoming/x.txt").body == b"text"
+    (site.folder / "incoming").chmod(0o755)
+    site.folder.chmod(mode)
+    assert site.ask("/incoming/theirs/x.epy").status == 403
+
+
 def test_a_program_that_cannot_be_started(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.put("x.cgi", "#!/no/such/interpreter\n")
     site.put("y.cgi", f"#!/bin/sh\n{OK}", mode=0o644)
@@ -313,6 +332,12 @@ def test_errors_are_logged_escaped_and_bounded(site: Site, caplog: pytest.LogCap
     site.settle()
     assert len(caplog.text) < 40_000
     assert "says more" in caplog.text
+    caplog.clear()
+    site.shell("z.cgi", f"yes '' | head -c 15000 >&2; {OK}; echo done")
+    assert site.ask("/z.cgi").body == b"done\n"
+    site.settle()
+    assert len(caplog.text) < 80_000
+    assert caplog.text.count("says more") == 1
 
 
 # Time, and clients that go.
@@ -331,6 +356,32 @@ def test_a_program_that_never_ends_is_ended_with_its_children(
     site.settle()
     assert not any(map(is_alive, running))
     site.stop()
+
+
+def test_a_daemon_that_keeps_its_output_does_not_keep_the_turn(
+    reactor: Reactor, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programrun, "KILL_GRACE", 0.1)
+    site = Site(reactor, folder, script_timeout=0.5)
+    site.shell("x.cgi", f"{OK}; echo some; setsid sh -c 'echo $$ > daemon; exec sleep 1000' &")
+    assert b"some" in site.get_until_broken("/x.cgi")
+    daemon = int((folder / "daemon").read_text())
+    try:
+        site.settle()
+        assert is_alive(daemon)
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+    site.stop()
+
+
+def test_a_program_that_has_closed_its_output_is_not_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programrun, "EXIT_WAIT", 0.1)
+    site.shell("x.cgi", "exec >&-; touch begun; while [ ! -e go ]; do sleep 0.05; done")
+    assert site.ask("/x.cgi").status == 502
+    assert site.running() == 1
+    (site.folder / "go").touch()
 
 
 def test_an_answer_whose_program_is_ended_is_cut(
@@ -410,6 +461,20 @@ def test_a_service_that_stops_lets_a_program_finish(reactor: Reactor, folder: Pa
         while piece := sock.recv(65536):
             data += piece
     assert b"done\n" in data
+
+
+def test_a_folder_that_cannot_be_looked_at(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.shell("sub/x.cgi", f"{OK}; echo ran")
+    service: typing.Any = site.service
+    open_beneath = service._folder._open
+
+    def refuse(segments: tuple[str, ...]) -> typing.Any:
+        if len(segments) < 2:
+            raise FileError("no descriptors left", "EMFILE")
+        return open_beneath(segments)
+
+    monkeypatch.setattr(service._folder, "_open", refuse)
+    assert site.ask("/sub/x.cgi").status == 503
 
 
 def test_a_file_that_vanishes_while_it_is_looked_at(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

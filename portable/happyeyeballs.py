@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 
 from portable.deferred import Deferred, fail
-from portable.errors import ConnectError, ConnectTimedOut, TimedOut, connect_error
+from portable.errors import ConnectError, ConnectTimedOut, TimedOut, Unreachable, connect_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -52,6 +52,7 @@ class _Race(typing.Generic[T]):
         self._running: list[Deferred[typing.Any]] = []
         self._timer: Timer | None = None
         self._starting = False
+        self._error: Exception | None = None
         self.result: Deferred[T] = Deferred(lambda _deferred: self._stop())
         self._start_next()
 
@@ -90,11 +91,14 @@ class _Race(typing.Generic[T]):
         if attempt not in self._running:
             return  # cancelled by us
         self._running.remove(attempt)
+        # That a family leads nowhere, as IPv6 does in many networks, says nothing of the host.
+        if self._error is None or not isinstance(error, Unreachable):
+            self._error = error
         if self._waiting:
             if not self._starting:
                 self._start_next()
         elif not self._running:
-            self.result.errback(error)
+            self.result.errback(self._error)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -108,7 +112,8 @@ class _Race(typing.Generic[T]):
 
 def race(clock: Clock, attempts: typing.Iterable[typing.Callable[[], Deferred[T]]]) -> Deferred[T]:
     """Start `attempts` (at least one) in order: the next one ATTEMPT_DELAY seconds after the last, or as soon
-    as that has failed. Gives the first success and cancels the others; fails with the last failure.
+    as that has failed. Gives the first success and cancels the others; fails with the last failure, and with
+    Unreachable only if all were.
     """
     return _Race(clock, attempts).result
 

@@ -116,25 +116,29 @@ class RecordLog:
             self._timer = self._clock.call_later(FLUSH_DELAY, self._flush)
 
     def _flush(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         lines, self._lines = self._lines, []
+        reopen, self._reopen = self._reopen, False
         if self._threads is None:
-            self._written(lines, self._write(lines, False))
+            self._written(lines, self._write(lines, reopen))
             return
         self._writing = True
-        reopen, self._reopen = self._reopen, False
         self._threads.run_in_thread(self._write, lines, reopen).add_callback(
-            lambda error: self._written(lines, error)
+            lambda errors: self._written(lines, errors)
         )
 
-    def _write(self, lines: list[bytes], reopen: bool) -> FileError | None:
-        """Do what may wait for the disk. In a thread: touches nothing but the file."""
-        failure: FileError | None = None
-        if reopen:
-            failure = self._try(self._file.reopen)
-        if lines:
-            failure = self._try(self._file.write, b"".join(lines)) or failure
-        return failure
+    def _write(self, lines: list[bytes], reopen: bool) -> tuple[FileError | None, FileError | None]:
+        """Do what may wait for the disk. In a thread: touches nothing but the file.
+
+        Returns:
+            What went wrong with opening it anew, and with writing.
+        """
+        return (
+            self._try(self._file.reopen) if reopen else None,
+            self._try(self._file.write, b"".join(lines)) if lines else None,
+        )
 
     @staticmethod
     def _try(call: typing.Callable[..., object], *args: object) -> FileError | None:
@@ -144,22 +148,31 @@ class RecordLog:
             return error
         return None
 
-    def _written(self, lines: list[bytes], error: FileError | None) -> None:
+    def _written(self, lines: list[bytes], errors: tuple[FileError | None, FileError | None]) -> None:
         self._writing = False
         self._pending -= sum([len(line) for line in lines])
-        if error is None:
+        self._tell(lines, errors)
+        if self._closed:
+            self._file.close()
+        elif self._lines or self._reopen:
+            self._schedule()
+
+    def _tell(self, lines: list[bytes], errors: tuple[FileError | None, FileError | None]) -> None:
+        """Say in the server's log how the writing of `lines` went, where that is news."""
+        not_reopened, not_written = errors
+        if not_reopened is not None:
+            _log.error(
+                "%s %s: goes on in the file that was open: %s", self._name, self._file.path, not_reopened
+            )
+        if not_written is not None:
+            self._drop(len(lines), str(not_written))
+        elif lines:
             if self._failing:
                 _log.warning(
                     "%s %s: writing again, %d lines are missing", self._name, self._file.path, self._dropped
                 )
             self._failing = False
             self._dropped = 0
-        else:
-            self._drop(len(lines), str(error))
-        if self._closed:
-            self._file.close()
-        elif self._lines or self._reopen:
-            self._schedule()
 
     def _drop(self, count: int, reason: str = "the disk does not keep up") -> None:
         self._dropped += count
@@ -169,12 +182,11 @@ class RecordLog:
 
     def reopen(self) -> None:
         """Open the path anew before the next line is written: the file was renamed. Returns at once."""
+        self._reopen = True
         if self._threads is None:
             self._flush()
-            self._written([], self._try(self._file.reopen))
-            return
-        self._reopen = True
-        self._schedule()
+        else:
+            self._schedule()
 
     def close(self) -> None:
         """Write what waits, now, and close the file. Lines that come later are dropped. Idempotent."""
@@ -184,12 +196,6 @@ class RecordLog:
         if self._timer is not None:
             self._timer.cancel()
         lines, self._lines = self._lines, []
-        self._written_last(lines)
-
-    def _written_last(self, lines: list[bytes]) -> None:
-        writing = self._writing
-        error = self._write(lines, self._reopen)
-        if error is not None:
-            self._drop(len(lines), str(error))
-        if not writing:
+        self._tell(lines, self._write(lines, self._reopen))
+        if not self._writing:
             self._file.close()

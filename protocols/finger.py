@@ -31,6 +31,7 @@ __all__ = [
     "FingerParser",
     "FingerServer",
     "Query",
+    "decode_answer",
     "encode_answer",
     "encode_query",
     "fetch_finger",
@@ -227,22 +228,29 @@ def encode_answer(text: str) -> bytes:
     return "".join([line + "\r\n" for line in lines]).encode("utf-8")
 
 
+def decode_answer(answer: bytes, *, international: bool = False) -> str:
+    """Return an answer as it is shown, lines separated by LF, filtered by `filter_text`."""
+    text = answer.decode("utf-8", "replace").replace("\r\n", "\n")
+    return filter_text(text, international=international)
+
+
 def encode_query(query: Query) -> bytes:
     """Return `query` as it is sent.
 
     Raises:
-        LocalProtocolError: it has a line end or another control character, an "@" inside a name, or is too
-            long: the server would understand something else.
+        LocalProtocolError: it has a line end or another control character, an "@" inside a name, looks like
+            "/W" or is too long: the server would understand something else.
     """
-    text = str(query)
-    if filter_text(text) != text or "\n" in text or "\t" in text:
-        raise LocalProtocolError(f"a query with a control character: {text!r}")
-    if any("@" in name for name in (query.user, *query.hosts)):
-        raise LocalProtocolError(f"a name with '@' inside: {text!r}")
-    line = text.encode("utf-8")
-    if len(line) > MAX_QUERY:
-        raise LocalProtocolError(f"a query of {len(line)} bytes; at most {MAX_QUERY} are sent")
-    return line + b"\r\n"
+    line = str(query).encode("utf-8", "replace") + b"\r\n"
+    server = FingerParser()
+    server.receive_data(line)
+    try:
+        understood = server.next_event()
+    except RemoteProtocolError as error:
+        raise LocalProtocolError(f"cannot ask {str(query)!r}: {error}") from error
+    if understood != query:
+        raise LocalProtocolError(f"cannot ask {query!r}: a server would understand {understood!r}")
+    return line
 
 
 def fetch_finger(
@@ -252,14 +260,12 @@ def fetch_finger(
     *,
     port: int = PORT,
     seconds: float = 30.0,
-    limit: int = MAX_ANSWER,
     international: bool = False,
 ) -> Deferred[str]:
     """Ask the server at `host`, and return its answer, lines separated by LF, filtered by `filter_text`.
 
     Args:
         seconds: for everything.
-        limit: bytes that the answer may have.
         international: see `filter_text`.
 
     Returns:
@@ -268,12 +274,9 @@ def fetch_finger(
     Raises:
         LocalProtocolError: as `encode_query`.
     """
-
-    def decode(answer: bytes) -> str:
-        text = answer.decode("utf-8", "replace").replace("\r\n", "\n")
-        return filter_text(text, international=international)
-
-    return fetch(reactor, host, port, limit, seconds, encode_query(query)).add_callback(decode)
+    return fetch(reactor, host, port, MAX_ANSWER, seconds, encode_query(query)).add_callback(
+        lambda answer: decode_answer(answer, international=international)
+    )
 
 
 if typing.TYPE_CHECKING:

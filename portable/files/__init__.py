@@ -16,7 +16,15 @@ from __future__ import annotations
 
 from portable.files.append import AppendFile
 from portable.files.beneath import MAX_LINKS, open_beneath
-from portable.files.opened import FileStatus, FolderEntry, FolderReader, OpenFile, file_status, open_file
+from portable.files.opened import (
+    FileStatus,
+    FolderEntry,
+    FolderReader,
+    OpenFile,
+    file_status,
+    open_file,
+    socket_owner,
+)
 from portable.files.system import file_error
 from portable.files.whole import read_file, write_atomically
 
@@ -32,5 +40,6 @@ __all__ = [
     "open_beneath",
     "open_file",
     "read_file",
+    "socket_owner",
     "write_atomically",
 ]

@@ -19,6 +19,7 @@ __all__ = [
     "OpenFile",
     "file_status",
     "open_file",
+    "socket_owner",
     "status_of",
     "verified",
 ]
@@ -283,3 +284,20 @@ def file_status(path: str) -> FileStatus:
     if not stat.S_ISREG(result.st_mode) and not stat.S_ISDIR(result.st_mode):
         raise refusal(path, "EINVAL")
     return status_of(result)
+
+
+def socket_owner(path: str) -> int:
+    """Return the user id of whoever made the Unix socket `path`, which is not followed if it is a link.
+
+    Raises:
+        FileError: ELOOP if it is a link, EINVAL if it is anything else; or as the system says.
+    """
+    try:
+        result = os.lstat(path)
+    except OSError as exc:
+        raise file_error(exc, path) from exc
+    except ValueError as exc:
+        raise refusal(path, "ENOENT") from exc
+    if not stat.S_ISSOCK(result.st_mode):
+        raise refusal(path, "ELOOP" if stat.S_ISLNK(result.st_mode) else "EINVAL")
+    return result.st_uid

@@ -8,6 +8,7 @@ may have no such thing: `interrupt` then says so.
 from __future__ import annotations
 
 import threading
+import time
 import typing
 
 try:
@@ -24,6 +25,10 @@ R = typing.TypeVar("R")
 # Seconds. The lock is held for moments; but if an interrupted thread should ever keep it, the loop must not
 # wait.
 _PATIENCE = 1.0
+# Seconds between two exceptions in one thread. They must not come faster than it can take itself out of reach.
+_PAUSE = 0.05
+# Steps of byte code in which an exception that was raised in a thread is sure to come.
+_STEPS = 100
 
 
 class Interruptible:
@@ -38,6 +43,7 @@ class Interruptible:
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._interrupted = False
+        self._raised_at = 0.0
 
     def run(self) -> typing.Any:
         """Return what the function returns.
@@ -55,7 +61,9 @@ class Interruptible:
             self._leave()
 
     def interrupt(self) -> bool:
-        """End the call, or have it not begin. Does nothing once it has ended.
+        """End the call, or have it not begin.
+
+        Does nothing once it has ended, or before its thread can have acted on the last time.
 
         Returns:
             Whether this Python can do it.
@@ -64,7 +72,11 @@ class Interruptible:
             return False
         try:
             self._interrupted = True
-            return self._thread is None or _raise_in(self._thread, KeyboardInterrupt)
+            now = time.monotonic()
+            if self._thread is None or now - self._raised_at < _PAUSE:
+                return True
+            self._raised_at = now
+            return _raise_in(self._thread, KeyboardInterrupt)
         finally:
             self._lock.release()
 
@@ -73,16 +85,19 @@ class Interruptible:
             try:
                 with self._lock:
                     self._thread = None
-                _raise_in(threading.get_ident(), None)
+                # One that is on its way comes now. To take it back, by raising nothing, has CPython 3.11 loop
+                # for ever in a thread that is traced.
+                for _ in range(_STEPS):
+                    pass
             except KeyboardInterrupt:
                 # It came between the end of the function and here.
                 continue
             return
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> bool:
-    """Have `error` raised in a thread; None takes back what it has not raised yet."""
+def _raise_in(thread: int, error: type[BaseException]) -> bool:
+    """Have `error` raised in a thread; return whether this Python can."""
     if _set_exception is None:
         return False
-    wanted = None if error is None else ctypes.py_object(error)
-    return bool(_set_exception(ctypes.c_ulong(thread), wanted)) or error is None
+    _set_exception(ctypes.c_ulong(thread), ctypes.py_object(error))
+    return True

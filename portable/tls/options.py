@@ -180,6 +180,7 @@ class _ServerSpec:
     client_ca: str | None
     require_client_certificate: bool
     alpn: tuple[str, ...]
+    tickets: bool
     server_side: bool = True
     server_name: str = ""
 
@@ -208,6 +209,8 @@ class _ServerSpec:
     def _context(self, identity: Identity, expiries: dict[str, float]) -> ssl.SSLContext:
         context = _new_context(ssl.PROTOCOL_TLS_SERVER, self.alpn)
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        if not self.tickets:
+            context.num_tickets = 0
         expiries[identity.certificate] = load_identity(context, identity)
         if self.client_ca is not None:
             load_authorities(context, self.client_ca)
@@ -288,6 +291,7 @@ def server_options(
     client_ca: str | None = None,
     require_client_certificate: bool = False,
     sni: Mapping[str, tuple[str, str | None]] | None = None,
+    tickets: bool = True,
 ) -> TLSOptions:
     """Return the options of a server.
 
@@ -301,6 +305,10 @@ def server_options(
         require_client_certificate: refuse clients without one; needs `client_ca`.
         sni: for host names that clients ask for, the certificate and the private key (None: in the same file).
             "*.example.org" stands for one label, as in "www.example.org". Other names get `certificate`.
+        tickets: let clients of TLS 1.3 resume sessions. For protocols in which a client sends, reads nothing
+        and
+            closes, this must be False: tickets come after the handshake, and a client's system answers unread
+            data with a reset, which takes with it what the client has sent.
 
     Raises:
         ConfigurationError: names the file and what is wrong with it.
@@ -311,7 +319,8 @@ def server_options(
     for name, files in (sni or {}).items():
         names[_host_name(name)] = Identity(files[0], files[1], password)
     identity = Identity(certificate, privkey, password)
-    return TLSOptions(_ServerSpec(identity, names, client_ca, require_client_certificate, _alpn(alpn)))
+    spec = _ServerSpec(identity, names, client_ca, require_client_certificate, _alpn(alpn), tickets)
+    return TLSOptions(spec)
 
 
 def client_options(

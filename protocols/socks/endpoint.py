@@ -19,6 +19,7 @@ import dataclasses
 import ipaddress
 import typing
 
+from portable.addresses import literal
 from portable.deferred import Deferred, ensure_deferred
 from portable.endpoints import CONNECT_TIMEOUT
 from portable.errors import (
@@ -33,7 +34,7 @@ from portable.protocol import Protocol
 from portable.transport import Address
 from protocols.socks import v4, v5
 from protocols.socks.incoming import Incoming
-from protocols.socks.messages import Command, Outcome, Request, literal
+from protocols.socks.messages import Command, Outcome, Request
 
 if typing.TYPE_CHECKING:
     from portable.protocol import StreamProtocol

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import enum
-import ipaddress
 import re
 from dataclasses import dataclass
 
 from portable.errors import RemoteProtocolError
 
-__all__ = ["MAX_HOST", "Command", "Outcome", "Refused", "Reply", "Request", "literal", "read_host"]
+__all__ = ["MAX_HOST", "Command", "Outcome", "Refused", "Reply", "Request", "read_host"]
 
 # Bytes. What one octet of SOCKS 5 can count (RFC 1928 5), and as long as a name in the DNS can be (RFC 1035
 # 2.3.4); SOCKS 4a sets no limit.
@@ -88,14 +87,6 @@ class Reply:
     outcome: Outcome
     host: str
     port: int
-
-
-def literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that `host` is, without its scope; None if it is a name."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
 
 
 def read_host(data: bytes) -> str:

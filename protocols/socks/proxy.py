@@ -5,8 +5,8 @@ from __future__ import annotations
 import typing
 from dataclasses import dataclass
 
+from portable.addresses import literal
 from portable.transport import Address
-from protocols.socks.messages import literal
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred

@@ -26,12 +26,11 @@ import re
 import typing
 from dataclasses import dataclass
 
+from portable.addresses import is_special, literal, meanings
 from portable.errors import ConfigurationError
-from protocols.socks.addresses import is_special, meanings
-from protocols.socks.messages import literal
 
 if typing.TYPE_CHECKING:
-    from protocols.socks.addresses import IPAddress, IPNetwork
+    from portable.addresses import IPAddress, IPNetwork
 
 __all__ = ["Rule", "Rules", "parse_rule"]
 

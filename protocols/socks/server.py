@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import typing
 
+from portable.addresses import literal, meanings
 from portable.deferred import ensure_deferred
 from portable.errors import (
     Cancelled,
@@ -28,13 +29,12 @@ from portable.errors import (
     Unreachable,
 )
 from portable.flow import RelayEnd, join
-from portable.happyeyeballs import connect_to_addresses
+from portable.happyeyeballs import connect_to_addresses, interleave
 from portable.transport import Address
 from protocols.socks import v4, v5
-from protocols.socks.addresses import meanings
 from protocols.socks.bind import PeerWait
 from protocols.socks.incoming import Incoming
-from protocols.socks.messages import Command, Outcome, Refused, Reply, literal
+from protocols.socks.messages import Command, Outcome, Refused, Reply
 from protocols.socks.proxy import Record
 
 if typing.TYPE_CHECKING:
@@ -220,7 +220,7 @@ class SocksServer(RelayEnd):
         permitted = [each for each in addresses if rules.may_connect(request.host, each, request.port)]
         if not permitted:
             raise Refused(f"denied by the rules: {', '.join(addresses[:3])}", Outcome.FORBIDDEN)
-        return permitted[: self._proxy.limits.addresses]
+        return interleave(permitted)[: self._proxy.limits.addresses]
 
     async def _connect(self, request: Request) -> RelayEnd:
         proxy = self._proxy

@@ -17,8 +17,9 @@ import struct
 import typing
 from dataclasses import dataclass
 
+from portable.addresses import literal
 from portable.errors import LocalProtocolError, RemoteProtocolError
-from protocols.socks.messages import MAX_HOST, Outcome, Refused, Reply, Request, literal, read_host
+from protocols.socks.messages import MAX_HOST, Outcome, Refused, Reply, Request, read_host
 
 if typing.TYPE_CHECKING:
     from portable.framing import Reader

@@ -163,6 +163,15 @@ def test_the_error_is_that_of_the_last_to_fail() -> None:
     assert str(outcome.error) == "cannot connect to the first"
 
 
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_family_that_leads_nowhere_does_not_hide_what_the_host_said(refused: int) -> None:
+    net = Net(V4[0], V6[0])
+    hosts = [V4[0], V6[0]]
+    net.at_once[hosts.pop(refused)] = ConnectionRefused("cannot connect: nobody listens")
+    net.at_once[hosts.pop()] = Unreachable("cannot connect: no network", "ENETUNREACH")
+    assert str(net.connect().error) == "cannot connect: nobody listens"
+
+
 def test_thousands_of_unreachable_addresses_are_no_recursion() -> None:
     addresses = [f"192.0.{number // 256}.{number % 256}" for number in range(4000)]
     net = Net(*addresses)

@@ -208,6 +208,33 @@ def test_a_disk_that_does_not_keep_up_costs_lines_not_memory(
     bench.log.close()
 
 
+def test_a_log_that_cannot_be_made_anew_goes_on_and_no_line_is_called_lost(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = bench.path.with_suffix(".1")
+    bench.path.rename(old)
+    bench.path.mkdir()
+    bench.log.reopen()
+    bench.log.add(LINE)
+    bench.pass_time()
+    assert "goes on in the file that was open" in caplog.text
+    assert "lost" not in caplog.text
+    bench.path.rmdir()
+    bench.log.reopen()
+    bench.log.add(LINE)
+    bench.pass_time()
+    assert "missing" not in caplog.text
+    assert (old.read_bytes() + bench.path.read_bytes()).count(b"\n") == 2
+    bench.log.close()
+
+
+def test_nothing_is_due_after_the_end(bench: Bench) -> None:
+    bench.log.add(LINE)
+    bench.log.reopen()
+    bench.log.close()
+    assert bench.clock.next_time() is None
+
+
 def test_a_failure_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -111,18 +111,22 @@ class Transfer(Protocol):
 
     def _connected(self, transport: Transport) -> None:
         transport.set_protocol(self)
-        self._transport = transport
         self.was_open = True
         self._timer = self._clock.call_later(self._stall, self._check_progress)
         if self._tls is None:
+            self._transport = transport
             self.begin(transport)
             return
-        tls = transport.start_tls(self._tls, 0)
-        self._transport = tls
+        secured = transport.start_tls(self._tls, 0)
+        self._transport = secured
+        # Not before: an empty listing would be over when the client has yet to say hello. A handshake that
+        # fails is told by connection_lost.
+        secured.handshake.add_callbacks(lambda _: self._secured(secured), _ignore_loss)
+
+    def _secured(self, transport: Transport) -> None:
         # The client's farewell must be read; without TLS, a client that goes away is noticed by writing.
-        tls.resume_reading()
-        # Not before the handshake is done: the end of an empty file or listing would overtake it.
-        tls.handshake.add_callbacks(lambda _: self.begin(tls), _ignore_loss)
+        transport.resume_reading()
+        self.begin(transport)
 
     def _not_connected(self, error: Exception) -> None:
         if not isinstance(error, TransportError):
@@ -351,6 +355,10 @@ class Upload(Transfer):
             self._take(self._decode(None))
         self._write()
         return True
+
+    def connection_lost(self, exc: TransportError | None) -> None:
+        """See `Protocol.connection_lost`. How a client goes that has sent everything does not matter."""
+        super().connection_lost(None if self._complete else exc)
 
     def release(self) -> Deferred[None]:
         """See `Transfer.release`."""

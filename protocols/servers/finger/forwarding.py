@@ -7,19 +7,20 @@ time, and for a short time.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import re
 import typing
 
-from portable.errors import FrameworkError
+from portable.addresses import is_public
+from portable.deferred import ensure_deferred
+from portable.errors import Cancelled, FrameworkError
+from portable.happyeyeballs import connect_to_addresses, interleave
 from portable.peers import PeerSet
 from portable.transport import Address
-from protocols.finger import PORT, Query, fetch_finger
-from protocols.socks.addresses import is_special, meanings
+from protocols.finger import PORT, Query, decode_answer, encode_query
+from protocols.oneanswer import FetchOne
 
 if typing.TYPE_CHECKING:
-    from portable.deferred import Deferred
     from portable.reactor import Names
     from protocols.oneanswer import Network
 
@@ -27,7 +28,7 @@ if typing.TYPE_CHECKING:
         """What forwarding needs of a reactor."""
 
 
-__all__ = ["MAX_FORWARDS", "MAX_HOSTS", "Forwarder", "is_public"]
+__all__ = ["MAX_FORWARDS", "MAX_HOSTS", "Forwarder"]
 
 # Hosts in one query. Each costs a connection, and "a@us@us@us" comes back to us each time.
 MAX_HOSTS = 2
@@ -48,12 +49,6 @@ FAILED = "That host does not answer."
 _HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,252}|[0-9A-Fa-f:.]{2,45}")
 
 _log = logging.getLogger("protocols.servers.finger")
-
-
-def is_public(host: str) -> bool:
-    """Return whether the literal address `host`, and one inside it, is simply a host on the Internet."""
-    found = meanings(host)
-    return bool(found) and not any(is_special(ipaddress.ip_network(address)) for address in found)
 
 
 class Forwarder:
@@ -80,49 +75,36 @@ class Forwarder:
         host = query.hosts[-1]
         if not _HOST.fullmatch(host):
             return DENIED
+        rest = Query(query.user, query.hosts[:-1], query.verbose)
         self._under_way += 1
-        deadline = self._network.time() + FORWARD_TIMEOUT
         try:
-            addresses = await self._network.resolve(host).timeout(FORWARD_TIMEOUT, self._network)
-            # The literal addresses that were looked at are asked: a second look at the name could find others.
-            may_ask = [address for address in addresses if self._may_ask(address)]
-            if not may_ask:
-                _log.info("not forwarded to %s: %s", host, ", ".join(addresses))
-                return DENIED
-            rest = Query(query.user, query.hosts[:-1], query.verbose)
-            return await self._ask(may_ask[:MAX_ADDRESSES], rest, deadline)
+            return await ensure_deferred(self._ask(host, rest)).timeout(FORWARD_TIMEOUT, self._network)
+        except Cancelled:
+            raise  # the client has gone
         except FrameworkError as error:
             _log.info("cannot forward to %s: %s", host, error)
             return FAILED
         finally:
             self._under_way -= 1
 
-    def _may_ask(self, address: str) -> bool:
-        return is_public(address) or Address(address, self._port) in self._allowed
-
-    async def _ask(self, addresses: list[str], query: Query, deadline: float) -> str:
-        """Ask at the first address that answers.
+    async def _ask(self, host: str, query: Query) -> str:
+        """Ask at the address that answers first.
 
         Raises:
             FrameworkError: none does; the last one's error.
         """
-        for address in addresses[:-1]:
-            try:
-                answer = await self._fetch(address, query, deadline)
-            except FrameworkError as error:
-                _log.info("cannot forward to %s: %s", address, error)
-            else:
-                return answer
-        return await self._fetch(addresses[-1], query, deadline)
-
-    def _fetch(self, address: str, query: Query, deadline: float) -> Deferred[str]:
-        seconds = max(deadline - self._network.time(), 0.001)
-        return fetch_finger(
-            self._network,
-            address,
-            query,
-            port=self._port,
-            seconds=seconds,
-            limit=MAX_FORWARDED,
-            international=True,
+        request = encode_query(query)
+        addresses = await self._network.resolve(host)
+        # The literal addresses that were looked at are asked: a second look at the name could find others.
+        may_ask = interleave([address for address in addresses if self._may_ask(address)])
+        if not may_ask:
+            _log.info("not forwarded to %s: %s", host, ", ".join(addresses))
+            return DENIED
+        client = await connect_to_addresses(
+            self._network, lambda: FetchOne(MAX_FORWARDED, request), may_ask[:MAX_ADDRESSES], self._port
         )
+        answer = await client.answer
+        return decode_answer(answer, international=True)
+
+    def _may_ask(self, address: str) -> bool:
+        return is_public(address) or Address(address, self._port) in self._allowed

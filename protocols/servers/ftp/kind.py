@@ -57,7 +57,7 @@ class FTPService(PortService):
         values = self._values
         self._accounts.load()
         if values["certificate"] is not None:
-            self._tls = server_options(values["certificate"], values["privkey"])
+            self._tls = server_options(values["certificate"], values["privkey"], tickets=False)
         self._files = RealFolder(values["root"], reactor)
         self._site = Site(
             reactor,

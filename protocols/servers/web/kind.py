@@ -19,18 +19,22 @@ from protocols.http.server import Site
 from protocols.servers.telnet import TelnetService
 from protocols.servers.web.accesslog import AccessLog
 from protocols.servers.web.cgi import DEFAULT_SECONDS, CGIPrograms
+from protocols.servers.web.distributed import UserDirectory, publishing_broker
+from protocols.servers.web.distributed.ports import check_distributed, personal_ports
 from protocols.servers.web.processors import PROCESSORS, Processors
 from protocols.servers.web.pythonpages import OutputPages, ResourcePages
 from protocols.servers.web.static import DEFAULT_INDEX, DEFAULT_TYPE, StaticFile, StaticFolder
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
+    from portable.files import OpenFile
     from portable.protocol import ProtocolFactory
     from portable.reactor import Reactor
     from portable.service import Service
     from protocols.http.connection import HTTPServer
     from protocols.http.request import Request
     from protocols.http.resource import Rendered, Resource
+    from protocols.pb import Broker
     from protocols.servers.web.processors import Processor
 
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
@@ -82,7 +86,11 @@ class WebService(PortService):
     def __init__(
         self, resource: Resource, folder: StaticFolder | None, values: typing.Mapping[str, typing.Any]
     ) -> None:
-        ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
+        self._personal: bool = values["personal"]
+        if self._personal:
+            ports = personal_ports(values, KIND.name, self._make_protocol)
+        else:
+            ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
             endpoint = TLSEndpoint(
                 values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
@@ -105,6 +113,8 @@ class WebService(PortService):
                 self._access_log = AccessLog(self._logfile)
             except FileError as error:
                 raise ConfigurationError(str(error), "--logfile") from error
+        if isinstance(self._resource, UserDirectory):
+            self._resource.start(reactor)
         self._site = Site(self._resource, clock=reactor, access_log=self._access_log)
         super().bind(reactor)
 
@@ -161,9 +171,13 @@ class WebService(PortService):
         resource = find_resource(self._resource, request)
         return error_page(404) if resource is None else resource.render(request)
 
-    def _make_protocol(self) -> HTTPServer:
+    def _make_protocol(self) -> HTTPServer | Broker:
         if self._site is None:
             raise AssertionError("a connection before bind")
+        if self._personal:
+            reactor = self.reactor
+            has_threads = reactor is not None and "threads" in reactor.capabilities
+            return publishing_broker(self._site, reactor if has_threads else None)
         return self._site()
 
 
@@ -174,6 +188,8 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
         ConfigurationError: there is nothing to serve, or it cannot be found.
     """
     _check(values)
+    if values["user"]:
+        return WebService(UserDirectory(lambda *where: _make_user_folder(values, *where)), None, values)
     if values["class"] is not None:
         return WebService(load_resource(values["class"]), None, values)
     path: str = values["path"]
@@ -191,6 +207,26 @@ def _make_folder(path: str, values: typing.Mapping[str, typing.Any]) -> StaticFo
     index = values["index"] or DEFAULT_INDEX
     if index == DEFAULT_INDEX:
         index = (*index, *[f"index.{name}" for name in _processor_names(values)])
+    return _make_static(path, values, index)
+
+
+def _make_user_folder(
+    values: typing.Mapping[str, typing.Any],
+    home: str,
+    opener: typing.Callable[[typing.Sequence[str], bool], OpenFile],
+) -> StaticFolder:
+    """Return the resource of a user's pages. Programs in them are not run: they would have our rights."""
+    folder = _make_static(home, values, values["index"] or DEFAULT_INDEX, opener)
+    folder.processors = Processors({})
+    return folder
+
+
+def _make_static(
+    path: str,
+    values: typing.Mapping[str, typing.Any],
+    index: typing.Sequence[str],
+    opener: typing.Callable[[typing.Sequence[str], bool], OpenFile] | None = None,
+) -> StaticFolder:
     return StaticFolder(
         path,
         index_names=index,
@@ -198,6 +234,7 @@ def _make_folder(path: str, values: typing.Mapping[str, typing.Any]) -> StaticFo
         default_type=values["mime-type"],
         ignore_suffix=values["allow-ignore-ext"],
         follow_links=values["symlinks"],
+        opener=opener,
     )
 
 
@@ -233,10 +270,14 @@ def _status_is_dir(path: str) -> bool:
 
 def _check(values: typing.Mapping[str, typing.Any]) -> None:
     """Refuse options that have no meaning together."""
-    if values["path"] is None and values["class"] is None:
-        raise ConfigurationError("nothing to serve: give --path DIR (or a file), or --class module.Resource")
-    if values["path"] is not None and values["class"] is not None:
-        raise ConfigurationError("give either --path or --class, not both", "--class")
+    roots = [f"--{name}" for name in ("path", "class", "user") if values[name]]
+    if not roots:
+        raise ConfigurationError(
+            "nothing to serve: give --path DIR (or a file), --class module.Resource, or --user"
+        )
+    if len(roots) > 1:
+        raise ConfigurationError(f"give either {roots[0]} or {roots[1]}, not both", roots[1])
+    check_distributed(values)
     for name in values["index"]:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
@@ -305,6 +346,18 @@ KIND = Kind(
             minimum=0.1,
         ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),
+        Option(
+            "user",
+            "bool",
+            False,
+            "serve /NAME/ from ~NAME/public_html, /NAME.twistd/ from the server behind ~NAME/.twistd-web-pb",
+        ),
+        Option(
+            "personal",
+            "bool",
+            False,
+            "serve a server that has --user: on the Unix socket ~/.twistd-web-pb, or --listen; on no port",
+        ),
         Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
         Option(
             "certificate",

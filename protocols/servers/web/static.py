@@ -127,6 +127,8 @@ class StaticFolder:
         ignore_suffix: whether "/foo" also finds "foo.html", or whichever "foo.*" comes first.
         follow_links: follow symbolic links that stay beneath the root, see `open_beneath`; else they are
             hidden.
+        opener: opens what segments lead to, in the place of `open_beneath`; also told whether it is a folder
+            that is going to be listed.
         now: gives the seconds since 1970.
 
     Attributes:
@@ -143,6 +145,7 @@ class StaticFolder:
         default_type: str = DEFAULT_TYPE,
         ignore_suffix: bool = False,
         follow_links: bool = False,
+        opener: Callable[[Sequence[str], bool], OpenFile] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.threads: Threads | None = None
@@ -153,6 +156,7 @@ class StaticFolder:
         self._default_type = default_type
         self._ignore_suffix = ignore_suffix
         self._follow_links = follow_links
+        self._opener = opener
         self._now = now
 
     def child(self, segment: str, request: Request) -> Resource | None:
@@ -249,7 +253,9 @@ class StaticFolder:
         program = Program(self._root, path, (*named, *index), path_info)
         return processors.render(processors.kind(segments[-1]), request, program, opened)
 
-    def _open(self, segments: Sequence[str]) -> OpenFile:
+    def _open(self, segments: Sequence[str], to_list: bool = False) -> OpenFile:
+        if self._opener is not None:
+            return self._opener(segments, to_list)
         return open_beneath(self._root, segments, follow_links=self._follow_links)
 
     def _file(self, request: Request, segments: Sequence[str], opened: OpenFile, index: bool = False) -> Answer:
@@ -334,7 +340,7 @@ class StaticFolder:
         Raises:
             FileError: it cannot be read.
         """
-        with self._open(segments) as folder:
+        with self._open(segments, to_list=True) as folder:
             entries, truncated = folder.list_directory(MAX_LISTED)
         shown: list[FolderEntry] = []
         for entry in entries:

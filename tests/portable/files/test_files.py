@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import pathlib
+import socket
 import stat
 import tempfile
 import threading
@@ -18,7 +19,15 @@ import pytest
 
 from portable import files
 from portable.errors import FileError
-from portable.files import AppendFile, file_status, open_beneath, read_file, system, write_atomically
+from portable.files import (
+    AppendFile,
+    file_status,
+    open_beneath,
+    read_file,
+    socket_owner,
+    system,
+    write_atomically,
+)
 from portable.files import opened as opened_module
 
 if TYPE_CHECKING:
@@ -345,6 +354,20 @@ def test_file_status(root: Path) -> None:
     assert refusal(file_status, str(root / "nothing")) == "ENOENT"
     assert refusal(file_status, "a\0b") == "ENOENT"
     assert refusal(file_status, "/dev/null") == "EINVAL"
+
+
+def test_socket_owner() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as sock:
+        path = f"{folder}/socket"
+        sock.bind(path)
+        assert socket_owner(path) == os.getuid()
+        os.symlink("socket", f"{folder}/link")
+        for other, code in ((f"{folder}/link", "ELOOP"), (folder, "EINVAL"), (f"{folder}/none", "ENOENT")):
+            with pytest.raises(FileError) as caught:
+                socket_owner(other)
+            assert caught.value.code == code
+    with pytest.raises(FileError, match="No such file"):
+        socket_owner("a\0b")
 
 
 def test_read_file(root: Path) -> None:

@@ -7,7 +7,6 @@ import ipaddress
 import pytest
 
 from portable.errors import ConfigurationError
-from protocols.socks.addresses import is_special, meanings
 from protocols.socks.rules import Rule, Rules, parse_rule
 
 PUBLIC = ["1.1.1.1", "172.15.0.1", "172.32.0.1", "100.63.0.1", "2606:4700::1111", "64:ff9b::101:101"]
@@ -68,7 +67,6 @@ def test_public_addresses_are_not(address: str) -> None:
 
 
 def test_what_is_no_address_is_refused() -> None:
-    assert meanings("example.com") == []
     assert not rules("*").may_connect("example.com", "example.com", 80)
 
 
@@ -167,10 +165,3 @@ def test_what_a_person_writes(text: str, rule: Rule) -> None:
 def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="--allow"):
         parse_rule(text, "--allow")
-
-
-def test_networks_are_special_only_as_a_whole() -> None:
-    assert is_special(ipaddress.ip_network("10.0.0.0/8"))
-    assert is_special(ipaddress.ip_network("fc00::/7"))
-    for text in ("0.0.0.0/0", "10.0.0.0/7", "8.0.0.0/6", "::/0", "2000::/3", "64:ff9b::/96", "::/1"):
-        assert not is_special(ipaddress.ip_network(text))

@@ -205,6 +205,16 @@ def test_the_second_address_of_a_name_is_tried() -> None:
     assert [attempt.address.host for attempt in world.attempts] == [TARGET, "1.2.3.5"]
 
 
+def test_a_proxy_without_ipv6_tells_what_the_target_said_by_ipv4() -> None:
+    world = World()
+    world.names["example.com"] = [TARGET, "2606:4700::1"]
+    client = world.client()
+    client.receive(b"\5\1\0" + v5.encode_request(Request("5", Command.CONNECT, "example.com", 80)))
+    world.refuse()
+    world.refuse(Unreachable("no network", "ENETUNREACH"))
+    assert client.take() == b"\5\0" + refused_5(5)
+
+
 @pytest.mark.parametrize(("command", "code"), [(3, 7), (9, 7)])
 def test_udp_and_unknown_commands_are_refused(command: int, code: int) -> None:
     world = World()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import typing
 
@@ -9,9 +10,9 @@ import pytest
 
 from portable import systemusers
 from portable.deferred import Deferred, succeed
-from portable.errors import CapabilityMissing
+from portable.errors import CapabilityMissing, FileError
 from portable.systemusers import SystemUser, require_system_users, system_user
-from protocols.servers.finger.system import MAX_NOTE, SystemUsers
+from protocols.servers.finger.system import MAX_NOTE, MAX_READS, SystemUsers
 from protocols.servers.finger.users import User
 
 if typing.TYPE_CHECKING:
@@ -96,6 +97,61 @@ def test_whoever_does_not_want_to_be_found_is_not(home: Path) -> None:
     (home / ".nofinger").unlink()
     write(home / ".nofinger", "")
     assert find(home) is None
+
+
+def test_a_wish_not_to_be_found_that_only_its_owner_may_read_counts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = os.open
+
+    def refuse(path: typing.Any, flags: int, *args: typing.Any, **kwargs: typing.Any) -> int:
+        if path == ".nofinger":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real_open(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)  # root, who may be running this, reads everything
+    write(home / ".nofinger", "", 0o600)
+    assert find(home) is None
+    # In a folder that is closed to us nothing is known, and most homes are.
+    home.chmod(0o700)
+    assert find(home) == User("alice", "Alice Liddell")
+
+
+# Home folders on a network that is down.
+
+
+class Stuck:
+    """A pool whose calls begin and do not end before the test lets them."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[object, Deferred[typing.Any]]] = []
+
+    def run_in_thread(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
+        done: Deferred[T] = Deferred()
+        self.begun.append((args[0], done))
+        return done
+
+    def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> typing.Any:
+        raise NotImplementedError
+
+
+def test_homes_that_do_not_answer_leave_threads_for_others() -> None:
+    pool = Stuck()
+    users = SystemUsers(pool)
+    seen: list[object] = []
+    asked = [users.find(f"user{number}").add_both(seen.append) for number in range(MAX_READS + 3)]
+    assert len(pool.begun) == MAX_READS
+    for deferred in asked[:-1]:  # who has asked is gone, but the threads are as stuck as before
+        deferred.cancel()
+    assert len(seen) == len(asked) - 1
+    assert len(pool.begun) == MAX_READS
+    pool.begun[0][1].callback(None)
+    assert [login for login, _ in pool.begun[MAX_READS:]] == [f"user{len(asked) - 1}"]
+    pool.begun[1][1].errback(FileError("the disk is gone", "EIO"))
+    pool.begun[2][1].errback(FileError("the disk is gone", "EIO"))
+    assert isinstance(seen[-1], FileError)
+    users.find("another")
+    assert pool.begun[-1][0] == "another"
 
 
 # Attacks: what a user may put in place of .plan to have another's file shown.

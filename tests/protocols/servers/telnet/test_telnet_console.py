@@ -113,7 +113,7 @@ def test_a_statement_that_waits_in_c_is_left_behind(reactor: Reactor, monkeypatc
     monkeypatch.setattr(runner, "GRACE", 0.05)
     with console(reactor) as served:
         person = served.person().log_in()
-        person.type("import time; time.sleep(1)")
+        person.type("import time; time.sleep(3)")
         person.wait("\r\n")
         wait_until(reactor, lambda: _running(served) == 1)
         person.client.send("\x03")

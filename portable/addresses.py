@@ -1,4 +1,4 @@
-"""What an address leads to: the Internet, or somewhere that a proxy must not take its clients.
+"""What an address leads to: the Internet, or somewhere that who connects for others must not take them.
 
 A proxy stands inside a network, where it reaches what its clients do not: services of its own machine, its
 neighbours, and in a cloud the metadata service, which gives credentials to whoever can ask ("server-side
@@ -10,13 +10,11 @@ from __future__ import annotations
 import ipaddress
 import typing
 
-from protocols.socks.messages import literal
-
 if typing.TYPE_CHECKING:
     IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
     IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-__all__ = ["is_special", "meanings"]
+__all__ = ["is_public", "is_special", "literal", "meanings"]
 
 # What IANA says is not reachable globally (registries of RFC 6890), and what is there but means somebody else.
 _SPECIAL_V4 = tuple(
@@ -58,6 +56,14 @@ _SPECIAL_V6 = tuple(
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
+def literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that `host` is, without its scope; None if it is a name."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
 def meanings(host: str) -> list[IPAddress]:
     """Return the addresses that a literal address may lead to: itself, and an IPv4 address inside it.
 
@@ -84,3 +90,9 @@ def is_special(network: IPNetwork) -> bool:
     if any(network.subnet_of(special) for special in _SPECIAL_V6):
         return True
     return not network.overlaps(_GLOBAL_V6) and not network.overlaps(_NAT64)
+
+
+def is_public(host: str) -> bool:
+    """Return whether the literal address `host`, and one inside it, is simply a host on the Internet."""
+    found = meanings(host)
+    return bool(found) and not any(is_special(ipaddress.ip_network(address)) for address in found)

@@ -1,0 +1,187 @@
+"""Publishing a site over Perspective Broker: a relay asks, and gets the page by calls of its own.
+
+Each request takes the way it would take in the HTTP server: parsed as strictly, rendered by the same resources,
+cancelled when the relay is gone. What is written waits until the relay has taken what came before.
+"""
+
+from __future__ import annotations
+
+import logging
+import typing
+
+from portable.deferred import Deferred, ensure_deferred, succeed
+from portable.errors import Cancelled, ConnectionLost, RemoteProtocolError
+from protocols.http.access import AccessRecord
+from protocols.http.headers import Headers
+from protocols.http.messages import Response
+from protocols.http.request import BodySource, RequestBody
+from protocols.http.resource import error_page
+from protocols.http.rules import RULES, RefusedRequest
+from protocols.http.sending import close_body
+from protocols.pb import Broker, Referenceable, RemoteError
+from protocols.servers.web.distributed.forms import (
+    NOT_DONE_YET,
+    ReceivedRequest,
+    parse_request,
+    publisher_registry,
+)
+from protocols.servers.web.distributed.sending import ResponseSender
+
+if typing.TYPE_CHECKING:
+    from portable.reactor import Threads
+    from protocols.http.request import Request
+    from protocols.http.resource import Resource
+    from protocols.http.site import SiteState
+    from protocols.pb import RemoteReference
+
+__all__ = ["Publisher", "publishing_broker"]
+
+_log = logging.getLogger("protocols.servers.web")
+
+
+def publishing_broker(site: SiteState, threads: Threads | None) -> Broker:
+    """Return the protocol of one connection from a relay.
+
+    Args:
+        site: what is published.
+        threads: where files are read; None reads them on the loop.
+    """
+    return Broker(site.clock, root=Publisher(site, threads), registry=publisher_registry())
+
+
+class Publisher(Referenceable):
+    """The root that relays call."""
+
+    def __init__(self, site: SiteState, threads: Threads | None) -> None:
+        self._site = site
+        self._threads = threads
+
+    def remote_request(self, received: object) -> typing.Coroutine[typing.Any, typing.Any, int]:
+        """Render a request whose body is with it. The answer comes when the page is complete."""
+        received = _checked(received)
+        return self._serve(received, _Inline(received.content), len(received.content))
+
+    def remote_request_streamed(
+        self, received: object, reader: object
+    ) -> typing.Coroutine[typing.Any, typing.Any, int]:
+        """Render a request whose body is read piece by piece."""
+        if not hasattr(reader, "call_remote"):
+            raise RemoteProtocolError("a body that cannot be read")
+        return self._serve(_checked(received), _Streamed(typing.cast("RemoteReference", reader)), None)
+
+    async def _serve(self, received: ReceivedRequest, body: BodySource, length: int | None) -> int:
+        site = self._site
+        began = site.wall_clock()
+        sender = ResponseSender(received.remote, self._threads)
+        request: Request | None = None
+        response: Response | None = None
+        try:
+            try:
+                request, depth = parse_request(received)
+                request.clock = site.clock
+                if length != 0:
+                    request.content_length = -1 if length is None else length
+                    request.body = RequestBody(body, length)
+                response = await ensure_deferred(_render(site, request, depth))
+            except RefusedRequest as error:
+                response = error_page(error.status, RULES[error.rule].reason)
+            except Cancelled:
+                raise
+            except Exception as error:  # noqa: BLE001 - the resource's fault costs its own request only
+                if received.remote.connected:
+                    _log.error("%s failed", request, exc_info=error)
+                response = error_page(500)
+            await ensure_deferred(sender.send(response, "GET" if request is None else request.method))
+        except (Cancelled, ConnectionLost):
+            # The relay has gone, or has no more use for the page.
+            sender.stop()
+        finally:
+            if response is not None:
+                close_body(response.body)
+            self._log_access(request, sender, began)
+        return NOT_DONE_YET
+
+    def _log_access(self, request: Request | None, sender: ResponseSender, began: float) -> None:
+        site = self._site
+        if site.access_log is None:
+            return
+        site.access_log(
+            AccessRecord(
+                peer=None if request is None else request.peer,
+                time=began,
+                method="" if request is None else request.method,
+                target="" if request is None else request.target,
+                version="" if request is None else f"HTTP/{request.version[0]}.{request.version[1]}",
+                status=sender.status or 499,
+                bytes_sent=sender.sent,
+                referer=None if request is None else request.headers.get("referer"),
+                user_agent=None if request is None else request.headers.get("user-agent"),
+                duration=max(0.0, site.wall_clock() - began),
+            )
+        )
+
+
+def _checked(received: object) -> ReceivedRequest:
+    if not isinstance(received, ReceivedRequest):
+        raise RemoteProtocolError("something that is no request")
+    return received
+
+
+async def _render(site: SiteState, request: Request, depth: int) -> Response:
+    if request.method == "TRACE" or request.target == "*":
+        # Answered by the site itself, whatever its resources.
+        rendered = site.render(request)
+    else:
+        resource: Resource | None = site.resource
+        for segment in request.segments[depth:]:
+            if resource is not None:
+                resource = resource.child(segment, request)
+        rendered = error_page(404) if resource is None else resource.render(request)
+    response: object = await ensure_deferred(rendered)
+    if not isinstance(response, Response):
+        raise TypeError(f"a resource gave no Response but {response!r}")
+    return response
+
+
+class _Inline:
+    """A body that came with its request."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def next_body_chunk(self, body: RequestBody) -> Deferred[bytes]:
+        """See `BodySource.next_body_chunk`."""
+        content, self._content = self._content, b""
+        return succeed(content)
+
+    def body_trailers(self) -> Headers:
+        """See `BodySource.body_trailers`."""
+        return Headers()
+
+
+class _Streamed:
+    """A body that the relay gives piece by piece."""
+
+    def __init__(self, reader: RemoteReference) -> None:
+        self._reader = reader
+
+    def next_body_chunk(self, body: RequestBody) -> Deferred[bytes]:
+        """See `BodySource.next_body_chunk`."""
+        return self._reader.call_remote("read").add_callbacks(_piece, _cut)
+
+    def body_trailers(self) -> Headers:
+        """See `BodySource.body_trailers`."""
+        return Headers()
+
+
+def _cut(error: Exception) -> typing.NoReturn:
+    """The client broke off, or the relay has gone."""
+    if isinstance(error, RemoteError):
+        raise RefusedRequest("body-cut") from error
+    raise error
+
+
+def _piece(piece: object) -> bytes:
+    if not isinstance(piece, bytes):
+        raise RefusedRequest("body-cut")
+    return piece

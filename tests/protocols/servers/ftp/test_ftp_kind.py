@@ -1,0 +1,142 @@
+"""The options of `mktap ftp`, and what they do."""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import threading
+import typing
+
+import pytest
+
+from portable.errors import ConfigurationError
+from portable.options import check_values
+from protocols.servers.ftp import KIND
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.protocols.servers.ftp.conftest import Server
+
+HASH = "tom:$scrypt$"
+
+
+def refused(root: Path, **options: typing.Any) -> str:
+    values = {"root": str(root), **{name.replace("_", "-"): value for name, value in options.items()}}
+    with pytest.raises(ConfigurationError) as caught:
+        KIND.make_service(check_values(KIND.options, values))
+    return str(caught.value)
+
+
+def test_options_that_make_no_sense(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    user = KIND.option("user").parse("tom:secret")
+    assert "nobody could log in" in refused(tmp_path)
+    assert "not a folder" in refused(file, anonymous=True)
+    assert "--root" in refused(tmp_path / "missing", anonymous=True)
+    assert "NAME=LETTERS" in refused(tmp_path, user=[user], permissions=["tom"])
+    assert "NAME=LETTERS" in refused(tmp_path, user=[user], permissions=["tom=xyz"])
+    assert "twice" in refused(tmp_path, user=[user], permissions=["tom=r", "tom=l"])
+    assert "no --user ann" in refused(tmp_path, user=[user], permissions=["ann=r"])
+    for text in ("1", "2000-1000", "80-90", "60000-70000", "a-b"):
+        assert "--passive-ports" in refused(tmp_path, anonymous=True, passive_ports=text)
+    assert "--masquerade" in refused(tmp_path, anonymous=True, masquerade="::1")
+    assert "--privkey" in refused(tmp_path, anonymous=True, privkey=str(file))
+    assert "--require-tls" in refused(tmp_path, anonymous=True, require_tls=True)
+    endpoint = f"tls:0:certificate={file}"
+    assert "--listen" in refused(tmp_path, anonymous=True, listen=[endpoint])
+
+
+def log_in(server: Server, name: str = "tom", password: str = "secret") -> ftplib.FTP:
+    client = ftplib.FTP()
+    client.connect("127.0.0.1", server.port, timeout=20)
+    try:
+        client.login(name, password)
+    except ftplib.Error:
+        client.close()
+        raise
+    return client
+
+
+def test_users_have_their_permissions(serve: Callable[..., Server]) -> None:
+    server = serve(permissions=["tom=elrw"])
+
+    def session() -> list[str]:
+        with log_in(server) as client:
+            client.storbinary("STOR f", io.BytesIO())
+            with pytest.raises(ftplib.error_perm, match="550 Permission denied"):
+                client.delete("f")
+            return client.nlst()
+
+    assert server.during(session) == ["f"]
+
+
+def test_wrong_passwords(serve: Callable[..., Server]) -> None:
+    server = serve()
+
+    def session(name: str, password: str) -> None:
+        with pytest.raises(ftplib.error_perm, match="530"):
+            log_in(server, name, password)
+
+    server.during(session, "tom", "wrong")
+
+
+@pytest.mark.parametrize("name", ["anonymous", "ftp", "Anonymous"])
+def test_anonymous_reads_only(serve: Callable[..., Server], name: str) -> None:
+    server = serve(anonymous=True)
+    (server.root / "f").write_text("hello")
+
+    def session() -> None:
+        with log_in(server, name, "me@example.org") as client:
+            lines: list[str] = []
+            client.retrlines("RETR f", lines.append)
+            assert lines == ["hello"]
+            for command in ("DELE f", "MKD d", "STOR g", "APPE f", "STOU", "RNFR f", "RMD d", "MFMT 2 f"):
+                with pytest.raises(ftplib.error_perm, match="550 Permission denied"):
+                    client.voidcmd(command)
+            with pytest.raises(ftplib.error_perm, match="550 Permission denied"):
+                client.voidcmd("SITE CHMOD 777 f")
+
+    server.during(session)
+
+
+def test_passive_ports_and_masquerade(serve: Callable[..., Server]) -> None:
+    server = serve(passive_ports="61200-61400", masquerade="192.0.2.1")
+
+    def session() -> str:
+        with log_in(server) as client:
+            return client.sendcmd("PASV")
+
+    numbers = server.during(session).partition("(")[2].rstrip(").").split(",")
+    assert numbers[:4] == ["192", "0", "2", "1"]
+    assert 61200 <= int(numbers[4]) * 256 + int(numbers[5]) <= 61400
+
+
+def test_the_control_connection_outlives_a_transfer(serve: Callable[..., Server]) -> None:
+    server = serve(idle_timeout=1.0)
+    never = threading.Event()
+
+    def session() -> str:
+        with log_in(server) as client:
+            with client.transfercmd("STOR f") as data:
+                for _ in range(15):
+                    data.sendall(b"x")
+                    never.wait(0.1)
+            assert client.voidresp().startswith("226")
+            never.wait(2.0)
+            return client.getresp()
+
+    with pytest.raises(ftplib.error_temp, match="421 Nothing was asked for too long"):
+        server.during(session)
+
+
+def test_reload_reads_passwords_again(serve: Callable[..., Server], tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("ann:first\n")
+    server = serve(passwords=str(passwords), permissions=["ann=elr"])
+    server.during(lambda: log_in(server, "ann", "first").close())
+    passwords.write_text("ann:second\n")
+    server.service.reload()
+    server.during(lambda: log_in(server, "ann", "second").close())

@@ -10,7 +10,7 @@ from portable.protocol import DatagramProtocol
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from backends.asyncio.loop import ReactorEventLoop
+    from backends.asyncio.baseloop import BaseLoop
     from portable.errors import TransportError
     from portable.transport import DatagramTransport
 
@@ -24,7 +24,7 @@ class DatagramBridge(DatagramProtocol):
         made: done when the protocol has had its `connection_made`.
     """
 
-    def __init__(self, loop: ReactorEventLoop, protocol: asyncio.DatagramProtocol) -> None:
+    def __init__(self, loop: BaseLoop, protocol: asyncio.DatagramProtocol) -> None:
         self.loop = loop
         self.protocol = protocol
         self.made: asyncio.Future[None] = loop.create_future()

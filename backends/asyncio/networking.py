@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
     import asyncio
     import socket
 
-    from backends.asyncio.loop import ReactorEventLoop
+    from backends.asyncio.baseloop import BaseLoop
     from portable.deferred import Deferred
     from portable.protocol import StreamProtocol
     from portable.reactor import Listener
@@ -37,7 +37,7 @@ HANDSHAKE_TIMEOUT = 60.0
 
 
 def _bounded(
-    loop: ReactorEventLoop, factory: typing.Callable[[], TLSTransport], seconds: float | None
+    loop: BaseLoop, factory: typing.Callable[[], TLSTransport], seconds: float | None
 ) -> typing.Callable[[], TLSTransport]:
     """Return a factory of the same TLS connections, dropped if the handshake takes longer than `seconds`."""
 
@@ -55,7 +55,7 @@ def _bounded(
     return make
 
 
-async def listening_on(loop: ReactorEventLoop, host: object) -> list[str]:
+async def listening_on(loop: BaseLoop, host: object) -> list[str]:
     """Return the literal addresses, or "", that `create_server` means by `host`."""
     if host is None or host == "":
         return [""]
@@ -71,7 +71,7 @@ async def listening_on(loop: ReactorEventLoop, host: object) -> list[str]:
 
 
 def listening(
-    loop: ReactorEventLoop,
+    loop: BaseLoop,
     factory: StreamFactory,
     listens: typing.Sequence[Listen],
     ssl: object,
@@ -112,7 +112,7 @@ def listening(
 
 
 async def connected(
-    loop: ReactorEventLoop,
+    loop: BaseLoop,
     factory: StreamFactory,
     connect: Connect,
     options: TLSOptions | None,
@@ -142,7 +142,7 @@ async def connected(
 
 
 async def upgraded(
-    loop: ReactorEventLoop,
+    loop: BaseLoop,
     transport: object,
     protocol: asyncio.BaseProtocol,
     options: TLSOptions,
@@ -170,7 +170,7 @@ async def upgraded(
     return bridge.transport
 
 
-def adopted(loop: ReactorEventLoop, sock: socket.socket, backlog: int) -> Listen:
+def adopted(loop: BaseLoop, sock: socket.socket, backlog: int) -> Listen:
     """Return what listens on a socket that the program has bound, and goes on to own."""
     sock.listen(backlog)
 
@@ -188,7 +188,7 @@ def adopted(loop: ReactorEventLoop, sock: socket.socket, backlog: int) -> Listen
 
 
 async def connected_datagrams(
-    loop: ReactorEventLoop,
+    loop: BaseLoop,
     factory: typing.Callable[[], asyncio.DatagramProtocol],
     local: tuple[str, int] | None,
     remote: tuple[str, int] | None,

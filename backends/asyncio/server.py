@@ -7,7 +7,7 @@ import socket
 import typing
 
 if typing.TYPE_CHECKING:
-    from backends.asyncio.loop import ReactorEventLoop
+    from backends.asyncio.baseloop import BaseLoop
     from backends.asyncio.streams import StreamBridge
     from portable.reactor import Listener
 
@@ -43,7 +43,7 @@ class ListeningSocket:
 class Server(asyncio.AbstractServer):
     """Listeners that are started and closed together."""
 
-    def __init__(self, loop: ReactorEventLoop) -> None:
+    def __init__(self, loop: BaseLoop) -> None:
         self._loop = loop
         self._listeners: list[Listener] = []
         self._sockets: tuple[ListeningSocket, ...] = ()
@@ -60,11 +60,11 @@ class Server(asyncio.AbstractServer):
         self._sockets += (ListeningSocket(listener),)
 
     def connected(self, bridge: StreamBridge) -> None:
-        """Count a connection."""
+        """See `StreamServer.connected`."""
         self._connections.add(bridge)
 
     def disconnected(self, bridge: StreamBridge) -> None:
-        """Count it no longer."""
+        """See `StreamServer.disconnected`."""
         self._connections.discard(bridge)
         self._wake()
 

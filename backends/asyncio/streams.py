@@ -14,19 +14,28 @@ from backends.asyncio.translating import system_error
 from portable.protocol import Protocol
 
 if typing.TYPE_CHECKING:
-    from backends.asyncio.loop import ReactorEventLoop
-    from backends.asyncio.server import Server
+    from backends.asyncio.baseloop import BaseLoop
     from portable.errors import TransportError
     from portable.transport import Transport
 
 __all__ = ["StreamBridge", "StreamTransport"]
 
 
+class StreamServer(typing.Protocol):
+    """Whoever counts the streams that it has accepted."""
+
+    def connected(self, bridge: StreamBridge) -> None:
+        """Count a connection."""
+
+    def disconnected(self, bridge: StreamBridge) -> None:
+        """Count it no longer."""
+
+
 class StreamBridge(Protocol):
     """Between a transport of ours and a protocol of asyncio's."""
 
     def __init__(
-        self, loop: ReactorEventLoop, protocol: asyncio.BaseProtocol, server: Server | None = None
+        self, loop: BaseLoop, protocol: asyncio.BaseProtocol, server: StreamServer | None = None
     ) -> None:
         self.loop = loop
         self.protocol: typing.Any = protocol

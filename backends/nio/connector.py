@@ -14,7 +14,7 @@ from portable.happyeyeballs import connect_to_name
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from backends.nio.reactor import NioReactor
+    from backends.nio.pumpreactor import PumpReactor
     from portable.protocol import StreamProtocol
 
 __all__ = ["connect", "connect_failure", "connect_unix"]
@@ -34,7 +34,7 @@ def connect_failure(code: str, address: str) -> ConnectError:
 class _Attempt:
     """One connect under way; `result` gives the stream, which has no protocol yet."""
 
-    def __init__(self, reactor: NioReactor, ident: int, peer: Address | str, sockname: str | None) -> None:
+    def __init__(self, reactor: PumpReactor, ident: int, peer: Address | str, sockname: str | None) -> None:
         self._reactor = reactor
         self._id = ident
         self._peer = peer
@@ -75,7 +75,7 @@ def _begin(factory: typing.Callable[[], P], stream: NioStream) -> P:
 
 
 def connect(
-    reactor: NioReactor,
+    reactor: PumpReactor,
     factory: typing.Callable[[], P],
     host: str,
     port: int,
@@ -102,7 +102,7 @@ def connect(
 
 
 def connect_unix(
-    reactor: NioReactor, factory: typing.Callable[[], P], path: str, timeout: float
+    reactor: PumpReactor, factory: typing.Callable[[], P], path: str, timeout: float
 ) -> Deferred[P]:
     """See `UnixSockets.connect_unix`."""
     deadline = reactor.time() + timeout

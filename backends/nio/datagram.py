@@ -15,7 +15,7 @@ from portable.errors import connect_error, connection_lost_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from backends.nio.reactor import NioReactor
+    from backends.nio.pumpreactor import PumpReactor
     from portable.protocol import DatagramProtocol
     from portable.transport import Buffer
 
@@ -32,7 +32,7 @@ class NioDatagrams:
 
     def __init__(
         self,
-        reactor: NioReactor,
+        reactor: PumpReactor,
         ident: int,
         protocol: DatagramProtocol,
         sockname: Address | str,
@@ -161,7 +161,7 @@ class NioDatagrams:
 
 
 def listening_datagrams(
-    reactor: NioReactor,
+    reactor: PumpReactor,
     factory: typing.Callable[[], DatagramProtocol],
     host: str,
     port: int,
@@ -178,7 +178,7 @@ def listening_datagrams(
 
 
 def connected_datagrams(
-    reactor: NioReactor, factory: typing.Callable[[], DatagramProtocol], host: str, port: int
+    reactor: PumpReactor, factory: typing.Callable[[], DatagramProtocol], host: str, port: int
 ) -> NioDatagrams:
     """See `Datagrams.connect_datagram`."""
     target = Address(host, port)
@@ -193,7 +193,7 @@ def connected_datagrams(
 
 
 def _make(
-    reactor: NioReactor, ident: int, factory: typing.Callable[[], DatagramProtocol], peer: Address | None
+    reactor: PumpReactor, ident: int, factory: typing.Callable[[], DatagramProtocol], peer: Address | None
 ) -> NioDatagrams:
     try:
         protocol = factory()

@@ -17,7 +17,7 @@ from portable.errors import describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
-    from backends.nio.reactor import NioReactor
+    from backends.nio.pumpreactor import PumpReactor
     from portable.errors import ListenError
     from portable.protocol import ProtocolFactory
 
@@ -49,7 +49,7 @@ def check_address(host: str, port: int) -> tuple[str, str]:
 
 
 def listen_tcp(
-    reactor: NioReactor, factory: ProtocolFactory, host: str, port: int, backlog: int, reuse_port: bool
+    reactor: PumpReactor, factory: ProtocolFactory, host: str, port: int, backlog: int, reuse_port: bool
 ) -> NioListener:
     """See `Streams.listen`."""
     host, target = check_address(host, port)
@@ -62,7 +62,7 @@ def listen_tcp(
 
 
 def listen_unix(
-    reactor: NioReactor, factory: ProtocolFactory, path: str, backlog: int, mode: int | None
+    reactor: PumpReactor, factory: ProtocolFactory, path: str, backlog: int, mode: int | None
 ) -> NioListener:
     """See `UnixSockets.listen_unix`."""
     if "\0" in path:
@@ -95,7 +95,7 @@ class NioListener:
     """A `Listener` of the pump."""
 
     def __init__(
-        self, reactor: NioReactor, ident: int, factory: ProtocolFactory, address: Address | str
+        self, reactor: PumpReactor, ident: int, factory: ProtocolFactory, address: Address | str
     ) -> None:
         self.id = ident
         self._reactor = reactor

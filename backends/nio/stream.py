@@ -32,7 +32,7 @@ from backends.sockets.regions import FileRegion
 from portable.errors import ConnectionAborted, TransportError, connection_lost_error
 
 if typing.TYPE_CHECKING:
-    from backends.nio.reactor import NioReactor
+    from backends.nio.pumpreactor import PumpReactor
     from portable.protocol import StreamProtocol
     from portable.transport import Address
 
@@ -71,10 +71,10 @@ class NioStream(BufferedStream):
         "id",
     )
 
-    _reactor: NioReactor
+    _reactor: PumpReactor
 
     def __init__(
-        self, reactor: NioReactor, ident: int, peer: str | Address, sockname: Address | str | None = None
+        self, reactor: PumpReactor, ident: int, peer: str | Address, sockname: Address | str | None = None
     ) -> None:
         super().__init__(reactor, NOBODY)
         self.id = ident

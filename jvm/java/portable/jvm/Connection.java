@@ -51,7 +51,7 @@ final class Connection extends Slot {
             channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
             channel.socket().setOOBInline(true);
         }
-        register(pump.selector(), SelectionKey.OP_READ);
+        register(SelectionKey.OP_READ);
     }
 
     /** Begins to connect. Whatever comes of it, an event tells. */
@@ -66,10 +66,10 @@ final class Connection extends Slot {
                 channel.bind(local);
             }
             if (channel.connect(address)) {
-                register(pump.selector(), 0);
+                register(0);
                 pump.waitForRoom(this);
             } else if (tcp) {
-                register(pump.selector(), SelectionKey.OP_CONNECT);
+                register(SelectionKey.OP_CONNECT);
             } else {
                 // A Unix socket connects at once or not at all: the listener's queue is full.
                 end("EAGAIN");
@@ -135,7 +135,7 @@ final class Connection extends Slot {
             return;
         }
         connecting = false;
-        pump.progress = true;
+        pump.selector.progress = true;
         pump.events.addText(
                 EventBuffer.CONNECTED, id, 0, Addresses.textOrNothing(channel::getRemoteAddress));
         flush();
@@ -161,10 +161,10 @@ final class Connection extends Slot {
             return;
         }
         if (count > 0) {
-            pump.progress = true;
+            pump.selector.progress = true;
             events.addData(id, count);
         } else if (count < 0) {
-            pump.progress = true;
+            pump.selector.progress = true;
             ended = true;
             events.add(EventBuffer.EOF, id, 0, 0);
             watch();
@@ -232,7 +232,7 @@ final class Connection extends Slot {
                 end(ErrnoNames.of(e));
                 return;
             }
-            pump.progress = true;
+            pump.selector.progress = true;
             pump.reportLater(this);
         }
         finishAsked();
@@ -278,7 +278,7 @@ final class Connection extends Slot {
 
     private void end(String code) {
         error = code;
-        pump.progress = true;
+        pump.selector.progress = true;
         closeChannel();
         backlog.release();
         pump.reportLater(this);

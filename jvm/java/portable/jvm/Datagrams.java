@@ -70,7 +70,7 @@ final class Datagrams extends Slot {
                 if (sender == null) {
                     return;
                 }
-                pump.progress = true;
+                pump.selector.progress = true;
                 byte[] text = textOf(sender);
                 datagram.flip();
                 int length = text.length + datagram.remaining();
@@ -175,7 +175,7 @@ final class Datagrams extends Slot {
             if (!send(first.to, queued.slice(first.offset, first.length))) {
                 return;
             }
-            pump.progress = true;
+            pump.selector.progress = true;
             queue.removeFirst();
         }
         dropQueue();
@@ -201,7 +201,7 @@ final class Datagrams extends Slot {
 
     private void failed(String code) {
         error = code;
-        pump.progress = true;
+        pump.selector.progress = true;
         pump.reportLater(this);
     }
 

@@ -48,7 +48,7 @@ final class Listener extends Slot {
             if (accepted == null) {
                 return;
             }
-            pump.progress = true;
+            pump.selector.progress = true;
             if (!take(accepted)) {
                 return;
             }
@@ -76,7 +76,7 @@ final class Listener extends Slot {
 
     /** Stops accepting: the connection that waits would be reported again at once, and fill the processor. */
     private void starved(String code) {
-        pump.progress = true;
+        pump.selector.progress = true;
         watch(0);
         pump.events.addText(EventBuffer.STARVED, id, 0, code);
     }

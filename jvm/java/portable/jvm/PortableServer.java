@@ -1,6 +1,5 @@
 package portable.jvm;
 
-import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -11,9 +10,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import javax.management.JMException;
-import javax.management.MBeanServer;
-import javax.management.ObjectName;
 
 /**
  * The servers of one {@code .tap} file, run inside this Java process.
@@ -47,12 +43,11 @@ public final class PortableServer implements AutoCloseable {
     private final CompletableFuture<PortableServer> started = new CompletableFuture<>();
     private final CompletableFuture<Void> ended = new CompletableFuture<>();
     private final Object lock = new Object();
+    private final ProcessEntry entry;
     private ServerState state = ServerState.NEW;
     private List<String> addresses = List.of();
     private HostLoop loop;
     private Thread thread;
-    private Thread hook;
-    private ObjectName bean;
     private long startedAt;
     private long endedAt;
     private long lastLag;
@@ -61,6 +56,7 @@ public final class PortableServer implements AutoCloseable {
 
     private PortableServer(Builder options) {
         this.options = options;
+        entry = new ProcessEntry(options.name, options.log);
     }
 
     /**
@@ -510,7 +506,7 @@ public final class PortableServer implements AutoCloseable {
     }
 
     private void finish(PortableException failure) {
-        unregister();
+        entry.remove();
         synchronized (lock) {
             state = failure == null ? ServerState.STOPPED : ServerState.FAILED;
             endedAt = System.nanoTime();
@@ -526,52 +522,11 @@ public final class PortableServer implements AutoCloseable {
         started.completeExceptionally(early);
     }
 
-    // The process: MBean and shutdown hook.
-
     private void register() {
-        if (options.shutdownHook) {
-            hook = new Thread(this::stopAtExit, "portable-stop-" + options.name);
-            try {
-                Runtime.getRuntime().addShutdownHook(hook);
-            } catch (IllegalStateException e) {
-                hook = null;
-                stop(Duration.ZERO); // the process is ending already
-            }
+        if (options.shutdownHook && !entry.addHook(this::stopAtExit)) {
+            stop(Duration.ZERO); // the process is ending already
         }
-        MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
-        for (int number = 1; bean == null; number++) {
-            String unique = number == 1 ? options.name : options.name + "-" + number;
-            try {
-                ObjectName candidate = new ObjectName("portable.jvm:type=Server,name=" + ObjectName.quote(unique));
-                if (unique.matches("[\\w.-]+")) {
-                    candidate = new ObjectName("portable.jvm:type=Server,name=" + unique);
-                }
-                beans.registerMBean(new ServerBean(this), candidate);
-                bean = candidate;
-            } catch (javax.management.InstanceAlreadyExistsException e) {
-                continue; // two servers of one name
-            } catch (JMException e) {
-                options.log.log(System.Logger.Level.WARNING, "portable.jvm", "no MBean: " + e);
-                return;
-            }
-        }
-    }
-
-    private void unregister() {
-        if (hook != null) {
-            try {
-                Runtime.getRuntime().removeShutdownHook(hook);
-            } catch (IllegalStateException e) {
-                hook = null; // it runs
-            }
-        }
-        if (bean != null) {
-            try {
-                ManagementFactory.getPlatformMBeanServer().unregisterMBean(bean);
-            } catch (JMException e) {
-                bean = null; // somebody else did it
-            }
-        }
+        entry.addBean(new ServerBean(this));
     }
 
     private void stopAtExit() {

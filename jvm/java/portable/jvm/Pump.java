@@ -9,16 +9,12 @@ import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.IntBuffer;
-import java.nio.channels.CancelledKeyException;
-import java.nio.channels.ClosedSelectorException;
 import java.nio.channels.DatagramChannel;
 import java.nio.channels.NetworkChannel;
 import java.nio.channels.SelectionKey;
-import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.util.ArrayDeque;
-import java.util.function.Consumer;
 
 /**
  * Sockets for a loop that runs elsewhere, with one exchange per turn: operations in, events out.
@@ -51,9 +47,6 @@ public final class Pump implements AutoCloseable {
     static final int WRITE_EOF = 6;
     static final int SENDTO = 7;
 
-    /** Selects that return early for no reason, in a row, after which the selector is taken for broken. */
-    static final int MOST_PREMATURE = 512;
-
     private static final int FIELDS = 4;
     private static final int LEAST_EVENTS = 64;
     // Room for a datagram and for a useful read.
@@ -65,10 +58,9 @@ public final class Pump implements AutoCloseable {
     final BufferPool pool = new BufferPool();
     final Addresses addresses = new Addresses();
     final ByteBuffer[] gathered = Backlog.scratch();
+    final PumpSelector selector;
     int connections;
     int turn;
-    /** Set by whoever found that an event of the selector meant something. */
-    boolean progress;
 
     private final ByteBuffer opHeaders;
     private final ByteBuffer opPayloads;
@@ -76,19 +68,7 @@ public final class Pump implements AutoCloseable {
     private final ByteBuffer opData; // the payloads, with a position of our own
     private final ArrayDeque<Slot> waiting = new ArrayDeque<>();
     private final ArrayDeque<Slot> reports = new ArrayDeque<>();
-    private final Consumer<SelectionKey> onReady = Pump::ready;
-    private final SelectCall selectCall;
     private ByteBuffer datagram;
-    private volatile Selector selector;
-    private volatile boolean woken;
-    private int premature;
-    private int rebuilds;
-
-    /** How to select; tests put a selector's failures here. */
-    interface SelectCall {
-        /** Waits for `timeoutMillis` (-1: for ever, 0: not at all) and calls `action` for what is ready. */
-        void select(Selector selector, Consumer<SelectionKey> action, int timeoutMillis) throws IOException;
-    }
 
     /**
      * Makes a pump with buffers of the usual sizes.
@@ -109,14 +89,14 @@ public final class Pump implements AutoCloseable {
      * @throws PumpException there is no selector to be had
      */
     public Pump(int maxEvents, int eventBytes, int maxOps, int opBytes) throws PumpException {
-        this(maxEvents, eventBytes, maxOps, opBytes, Pump::selectFor);
+        this(maxEvents, eventBytes, maxOps, opBytes, PumpSelector::selectFor);
     }
 
-    Pump(int maxEvents, int eventBytes, int maxOps, int opBytes, SelectCall selectCall) throws PumpException {
+    Pump(int maxEvents, int eventBytes, int maxOps, int opBytes, PumpSelector.SelectCall selectCall)
+            throws PumpException {
         if (maxEvents < LEAST_EVENTS || eventBytes < LEAST_EVENT_BYTES || maxOps < 1 || opBytes < 1) {
             throw new PumpException("EINVAL", "buffers too small");
         }
-        this.selectCall = selectCall;
         events = new EventBuffer(maxEvents, eventBytes);
         opHeaders = ByteBuffer.allocateDirect(maxOps * EventBuffer.RECORD).order(ByteOrder.nativeOrder());
         opPayloads = ByteBuffer.allocateDirect(opBytes).order(ByteOrder.nativeOrder());
@@ -127,7 +107,7 @@ public final class Pump implements AutoCloseable {
             // fail for good where descriptors had run out meanwhile, and nothing could be closed ever again.
             SocketChannel.open().close();
             loadUnixSockets();
-            selector = Selector.open();
+            selector = new PumpSelector(selectCall);
         } catch (IOException e) {
             throw new PumpException(e);
         }
@@ -181,8 +161,8 @@ public final class Pump implements AutoCloseable {
         if (!waiting.isEmpty()) {
             serveWaiting();
         }
-        boolean busy = woken || events.records() > 0 || !waiting.isEmpty() || !reports.isEmpty();
-        select(busy ? 0 : timeoutMillis);
+        boolean busy = selector.woken() || events.records() > 0 || !waiting.isEmpty() || !reports.isEmpty();
+        selector.select(busy ? 0 : timeoutMillis);
         if (!reports.isEmpty()) {
             report();
         }
@@ -223,8 +203,6 @@ public final class Pump implements AutoCloseable {
 
     /** Ends the wait that goes on, or the next one. From any thread. */
     public void wakeup() {
-        // In this order: whoever sees no flag has still to be woken by the selector.
-        woken = true;
         selector.wakeup();
     }
 
@@ -260,81 +238,12 @@ public final class Pump implements AutoCloseable {
         }
     }
 
-    Selector selector() {
-        return selector;
-    }
-
     /** Returns the buffer that a datagram is received into. */
     ByteBuffer datagram() {
         if (datagram == null) {
             datagram = ByteBuffer.allocateDirect(Datagrams.MAX_DATAGRAM);
         }
         return datagram;
-    }
-
-    // The selector.
-
-    private static void ready(SelectionKey key) {
-        int operations;
-        try {
-            operations = key.readyOps();
-        } catch (CancelledKeyException e) {
-            return;
-        }
-        ((Slot) key.attachment()).ready(operations);
-    }
-
-    private static void selectFor(Selector selector, Consumer<SelectionKey> action, int timeoutMillis)
-            throws IOException {
-        if (timeoutMillis == 0) {
-            selector.selectNow(action);
-        } else {
-            selector.select(action, Math.max(timeoutMillis, 0));
-        }
-    }
-
-    private void select(int timeoutMillis) throws PumpException {
-        progress = false;
-        long start = timeoutMillis > 0 ? System.nanoTime() : 0;
-        try {
-            selectCall.select(selector, onReady, timeoutMillis);
-        } catch (IOException | ClosedSelectorException e) {
-            throw new PumpException(e);
-        }
-        // Left set, it would end every following wait at once.
-        boolean interrupted = Thread.interrupted();
-        boolean expected = progress || interrupted || timeoutMillis == 0;
-        if (woken) {
-            woken = false;
-            expected = true;
-        }
-        if (expected || timeoutMillis > 0 && System.nanoTime() - start >= (timeoutMillis - 1) * 1_000_000L) {
-            premature = 0;
-        } else if (++premature >= MOST_PREMATURE) {
-            premature = 0;
-            rebuild();
-        }
-    }
-
-    /** Replaces a selector that returns for no reason: some kernels' do, and would fill the processor. */
-    private void rebuild() throws PumpException {
-        Selector old = selector;
-        try {
-            Selector fresh = Selector.open();
-            selector = fresh;
-            for (SelectionKey key : old.keys()) {
-                ((Slot) key.attachment()).move(fresh);
-            }
-            old.close();
-        } catch (IOException e) {
-            throw new PumpException(e);
-        }
-        rebuilds++;
-    }
-
-    /** Returns how often the selector was replaced. */
-    int rebuilds() {
-        return rebuilds;
     }
 
     // Rare operations.
@@ -391,7 +300,7 @@ public final class Pump implements AutoCloseable {
         channel.configureBlocking(false);
         channel.bind(address, backlog);
         Listener listener = new Listener(this, channel, tcp);
-        listener.register(selector, 0);
+        listener.register(0);
         return listener.id;
     }
 
@@ -425,13 +334,7 @@ public final class Pump implements AutoCloseable {
         Listener closing = listener(listener);
         closing.closeChannel();
         slots.remove(listener);
-        try {
-            // The descriptor goes only when the selector has let go of it. What is ready stays ready; a wake-up
-            // that this swallows is known by its flag.
-            selector.selectNow(key -> { });
-        } catch (IOException e) {
-            throw new PumpException(e);
-        }
+        selector.letGo();
     }
 
     /**
@@ -530,7 +433,7 @@ public final class Pump implements AutoCloseable {
         }
         channel.configureBlocking(false);
         Datagrams socket = new Datagrams(this, channel, connected);
-        socket.register(selector, SelectionKey.OP_READ);
+        socket.register(SelectionKey.OP_READ);
         return socket.id;
     }
 
@@ -612,16 +515,6 @@ public final class Pump implements AutoCloseable {
     /** Closes every socket at once, without events. Afterwards the pump is of no use. */
     @Override
     public void close() {
-        for (SelectionKey key : selector.isOpen() ? selector.keys() : java.util.Set.<SelectionKey>of()) {
-            Slot slot = (Slot) key.attachment();
-            if (!slot.dead) {
-                slot.closeChannel();
-            }
-        }
-        try {
-            selector.close();
-        } catch (IOException e) {
-            // Its descriptors are gone all the same.
-        }
+        selector.close();
     }
 }

@@ -40,9 +40,9 @@ abstract class Slot {
     /** Does what the other side asked for; `payload` is from position to limit. */
     abstract void operate(int kind, int arg, ByteBuffer payload);
 
-    final void register(Selector selector, int operations) throws ClosedChannelException {
+    final void register(int operations) throws ClosedChannelException {
         interest = operations;
-        key = channel().register(selector, operations, this);
+        key = channel().register(pump.selector.current(), operations, this);
     }
 
     /** Moves to another selector. */

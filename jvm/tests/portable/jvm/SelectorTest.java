@@ -79,7 +79,7 @@ class SelectorTest {
     @Test
     void aSelectorThatReturnsForNothingIsReplacedAndConnectionsLiveOn() throws IOException {
         AtomicBoolean broken = new AtomicBoolean(false);
-        Pump.SelectCall call =
+        PumpSelector.SelectCall call =
                 (selector, action, timeout) -> {
                     if (!broken.get()) {
                         selector.selectNow(action);
@@ -90,13 +90,13 @@ class SelectorTest {
             try (Socket peer = loop.dial(listener)) {
                 int id = loop.accepted();
                 broken.set(true);
-                for (int i = 1; i < Pump.MOST_PREMATURE; i++) {
+                for (int i = 1; i < PumpSelector.MOST_PREMATURE; i++) {
                     loop.pump.poll(-1, 0);
                 }
-                assertEquals(0, loop.pump.rebuilds());
+                assertEquals(0, loop.pump.selector.rebuilds());
                 loop.pump.poll(-1, 0);
                 loop.pump.poll(-1, 0);
-                assertEquals(1, loop.pump.rebuilds());
+                assertEquals(1, loop.pump.selector.rebuilds());
                 broken.set(false);
                 peer.getOutputStream().write('x');
                 loop.await(EventBuffer.DATA, id);
@@ -111,13 +111,13 @@ class SelectorTest {
     @Test
     void waitsThatRunOutAndPollsThatDoNotWaitAreNotPremature() throws IOException {
         try (Pump pump = new Pump()) {
-            for (int i = 0; i < 2 * Pump.MOST_PREMATURE; i++) {
+            for (int i = 0; i < 2 * PumpSelector.MOST_PREMATURE; i++) {
                 pump.poll(0, 0);
             }
-            for (int i = 0; i < Pump.MOST_PREMATURE + 8; i++) {
+            for (int i = 0; i < PumpSelector.MOST_PREMATURE + 8; i++) {
                 pump.poll(1, 0);
             }
-            assertEquals(0, pump.rebuilds());
+            assertEquals(0, pump.selector.rebuilds());
         }
     }
 }

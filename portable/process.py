@@ -79,7 +79,12 @@ class Process(typing.Protocol):
 
     def kill_group(self, signum: int) -> None:
         """Send a signal to the child and to all of its descendants that stayed in its process group, whether or
-        not the child itself has ended.
+        not the child itself has ended. Does nothing to those that belong to another user by now.
+        """
+
+    def close_pipes(self) -> None:
+        """Close our ends of the pipes, and drop what is in them. Otherwise a descendant that has left the
+        process group could hold the other ends, and put `connection_lost` off, for as long as it likes.
         """
 
 

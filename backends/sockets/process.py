@@ -165,6 +165,8 @@ class ChildProcess:
         except OSError as exc:
             code = error_code(exc)
             raise FileError(f"cannot start {argv[0]!r}: {describe(code)}", code) from exc
+        except ValueError as exc:  # NUL, or what the system's encoding cannot express
+            raise FileError(f"cannot start {argv[0]!r}: {exc}", "EINVAL") from exc
         self._pipes: dict[int, _PipeStream] = {}
         self._exited = False
         self._ended = False
@@ -262,5 +264,10 @@ class ChildProcess:
 
     def kill_group(self, signum: int) -> None:
         """See `Process.kill_group`."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signum)
+
+    def close_pipes(self) -> None:
+        """See `Process.close_pipes`."""
+        for pipe in self._pipes.values():
+            pipe.abort()

@@ -295,3 +295,43 @@ def test_close_kills_the_children(
     processes.close()
     assert parent.returncode == -signal.SIGKILL
     assert parent.lost
+
+
+def test_close_pipes_ends_what_a_daemon_holds_open(processes: Reactor) -> None:
+    """It has left the group, so no signal reaches it; but the ends of the pipes are told, and then the end."""
+    parent = shell(processes, "setsid sh -c 'echo $$; exec sleep 1000' &")
+    wait_until(processes, lambda: parent.returncode == 0 and parent.output[1])
+    daemon = int(parent.output[1])
+    try:
+        parent.process.kill_group(signal.SIGKILL)
+        for _ in range(5):
+            processes.step(0.01)
+        assert not parent.lost
+        parent.process.close_pipes()
+        ended(processes, parent)
+        assert parent.closed == {0: None, 1: None, 2: None}
+        parent.process.close_pipes()
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("argv", [["tr\0ue"], ["true", "\0"], ["true", "\ud800"]])
+def test_what_the_system_cannot_be_told(processes: Reactor, argv: list[str]) -> None:
+    """FileError, as for all else that cannot be started."""
+    with pytest.raises(FileError) as caught:
+        processes.spawn(Parent, argv, env=ENV)
+    assert caught.value.code == "EINVAL"
+
+
+def test_a_group_of_another_user_is_left_alone(processes: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may give itself other rights, and then may not be signalled."""
+    parent = start(processes, "sleep", "1000")
+
+    def refuse(group: int, signum: int) -> None:
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "killpg", refuse)
+        parent.process.kill_group(signal.SIGKILL)
+    parent.process.kill_group(signal.SIGKILL)
+    ended(processes, parent)

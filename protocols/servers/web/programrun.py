@@ -133,7 +133,6 @@ class Run(ProcessProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._on_end()
-        self._fail(ProgramFailed(502, f"exit status {self._returncode}, and no header block"))
 
     # What is done to it.
 
@@ -178,6 +177,9 @@ class Run(ProcessProtocol):
     def _kill_for_good(self) -> None:
         if not self._lost:
             self._process.kill_group(SIGKILL)
+            # What has made itself a daemon is not in the group, and could keep its output, and with that this
+            # program's turn, forever.
+            self._process.close_pipes()
 
     def _time_is_up(self) -> None:
         self._timer = None
@@ -250,6 +252,8 @@ class Run(ProcessProtocol):
 
     def _finish(self) -> None:
         self._done = True
+        status = "still running" if self._returncode is None else f"exit status {self._returncode}"
+        self._fail(ProgramFailed(502, f"no header block before the end of its output ({status})"))
         self._wake()
 
     def _wake(self) -> None:

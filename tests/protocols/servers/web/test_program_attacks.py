@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import typing
@@ -331,6 +332,32 @@ def test_a_program_that_never_ends_is_ended_with_its_children(
     site.settle()
     assert not any(map(is_alive, running))
     site.stop()
+
+
+def test_a_daemon_that_keeps_its_output_does_not_keep_the_turn(
+    reactor: Reactor, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programrun, "KILL_GRACE", 0.1)
+    site = Site(reactor, folder, script_timeout=0.5)
+    site.shell("x.cgi", f"{OK}; echo some; setsid sh -c 'echo $$ > daemon; exec sleep 1000' &")
+    assert b"some" in site.get_until_broken("/x.cgi")
+    daemon = int((folder / "daemon").read_text())
+    try:
+        site.settle()
+        assert is_alive(daemon)
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+    site.stop()
+
+
+def test_a_program_that_has_closed_its_output_is_not_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programrun, "EXIT_WAIT", 0.1)
+    site.shell("x.cgi", "exec >&-; touch begun; while [ ! -e go ]; do sleep 0.05; done")
+    assert site.ask("/x.cgi").status == 502
+    assert site.running() == 1
+    (site.folder / "go").touch()
 
 
 def test_an_answer_whose_program_is_ended_is_cut(

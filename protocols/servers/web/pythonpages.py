@@ -210,13 +210,15 @@ def _execute(path: str, source: bytes, namespace: dict[str, typing.Any]) -> None
     """Run a file. In a thread.
 
     Raises:
-        PageFailed: it has ended itself.
+        PageFailed: it has ended itself, by exit() or whatever else would go on to end the server.
         Exception: whatever it raises.
     """
     try:
         exec(compile(source, path, "exec", dont_inherit=True), namespace)  # noqa: S102 - that is what it is for
-    except SystemExit as error:
-        raise PageFailed(f"{path!r} called exit({error.code!r})") from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise PageFailed(f"{path!r} has ended itself: {error!r}") from error
 
 
 class _Page(io.StringIO):

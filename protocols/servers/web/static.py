@@ -184,11 +184,9 @@ class StaticFolder:
                 return program
             opened = self._open(segments)
         except FileError as error:
-            if refused is not None:
-                return refused
             if error.code == "ENOENT" and self._ignore_suffix and segments and not request.path.endswith("/"):
                 return self._in_thread(_Search(self, request, segments))
-            return _refuse(error)
+            return refused or _refuse(error)
         try:
             if not opened.status.is_dir:
                 # "x.php/" must not be another way to ask for the file x.php.
@@ -429,5 +427,5 @@ class _Search:
 
     def answer(self, entries: list[FolderEntry]) -> Answer:
         if not entries:
-            return error_page(404)
+            return _refuse_method(self._request) or error_page(404)
         return self._folder.render_file(self._request, (*self._segments[:-1], entries[0].name))

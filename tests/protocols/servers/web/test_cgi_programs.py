@@ -81,6 +81,10 @@ def test_a_name_without_its_end(reactor: Reactor, tmp_path: Path) -> None:
     site = Site(reactor, tmp_path, allow_ignore_ext=True)
     site.shell("foo.cgi", SHOW)
     assert site.ask("/foo").body == b"GET|/foo|||||"
+    assert site.ask("/foo", "POST", b"data").body == b"POST|/foo||||4|data"
+    assert site.ask("/none", "POST", b"data").status == 405
+    site.put("bar.txt", "bar", 0o644)
+    assert site.ask("/bar", "POST", b"data").status == 405
     site.settle()
     site.stop()
 

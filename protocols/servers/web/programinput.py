@@ -13,11 +13,13 @@ if typing.TYPE_CHECKING:
     from portable.transport import Transport
     from protocols.http.request import RequestBody
 
-__all__ = ["MAX_ERRORS", "MAX_ERROR_LINE", "ErrorLines", "Feeder"]
+__all__ = ["MAX_ERRORS", "MAX_ERROR_LINE", "MAX_ERROR_LINES", "ErrorLines", "Feeder"]
 
-# Of one run's standard error. Bytes of a line, and in all: enough for a traceback, not for filling a disk.
+# Of one run's standard error. Bytes of a line, bytes in all, lines: enough for a traceback, not for filling a
+# disk. Each line gets a time and the program's name, so that many short ones would be much.
 MAX_ERROR_LINE = 1000
 MAX_ERRORS = 16 * 1024
+MAX_ERROR_LINES = 200
 
 _log = logging.getLogger("protocols.servers.web")
 
@@ -96,17 +98,21 @@ class ErrorLines:
         self._name = name
         self._line = b""
         self._left = MAX_ERRORS
+        self._lines_left = MAX_ERROR_LINES
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes."""
-        if self._left <= 0:
+        if self._left <= 0 or self._lines_left <= 0:
             return
         lines = (self._line + data[: self._left]).split(b"\n")
         self._left -= len(data)
         self._line = lines.pop()[:MAX_ERROR_LINE]
-        for line in lines:
+        for line in lines[: self._lines_left]:
             self._say(line)
-        if self._left <= 0:
+        self._lines_left -= len(lines)
+        if self._lines_left <= 0:
+            self._line = b""
+        if self._left <= 0 or self._lines_left <= 0:
             self.end()
             _log.warning("%r says more, which is not shown", self._name)
 

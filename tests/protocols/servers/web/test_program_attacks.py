@@ -314,6 +314,12 @@ def test_errors_are_logged_escaped_and_bounded(site: Site, caplog: pytest.LogCap
     site.settle()
     assert len(caplog.text) < 40_000
     assert "says more" in caplog.text
+    caplog.clear()
+    site.shell("z.cgi", f"yes '' | head -c 15000 >&2; {OK}; echo done")
+    assert site.ask("/z.cgi").body == b"done\n"
+    site.settle()
+    assert len(caplog.text) < 80_000
+    assert caplog.text.count("says more") == 1
 
 
 # Time, and clients that go.

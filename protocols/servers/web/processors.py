@@ -30,7 +30,7 @@ PROCESSORS = ("cgi", "php", "epy", "rpy")
 HIDDEN = "hidden"
 
 # Other names for PHP are known by their custom, and not run.
-_SUFFIX = re.compile(r"\.(cgi|php[0-9]?|phtml|epy|rpy)([^0-9a-z].*)?\Z", re.IGNORECASE | re.DOTALL)
+_SUFFIX = re.compile(r"\.(cgi|php|phps|pht|phtml|phar|epy|rpy)([^a-z].*)?\Z", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

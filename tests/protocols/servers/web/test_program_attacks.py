@@ -76,6 +76,7 @@ STUBBORN = "trap '' TERM; sleep 1000 & echo $! >> pids; echo $$ >> pids"
         "x.{}_",
         "x.{} copy",
         "x.{}-1",
+        "x.{}2",
         "#x.{}#",
         ".x.{}.swp",
         "nph-x.{}",
@@ -89,7 +90,9 @@ def test_copies_of_programs_are_hidden(name: str, extension: str) -> None:
         assert processors.kind(shown) == HIDDEN
 
 
-@pytest.mark.parametrize("name", ["x.php3", "x.php7", "x.phtml", "x.PHP5"])
+@pytest.mark.parametrize(
+    "name", ["x.php3", "x.php7", "x.phtml", "x.PHP5", "x.php7~", "x.phps", "x.pht", "x.phar"]
+)
 def test_other_names_of_php_are_hidden(name: str) -> None:
     assert Processors(dict.fromkeys(EXTENSIONS, typing.cast("typing.Any", None))).kind(name) == HIDDEN
 

@@ -3,7 +3,8 @@
 A program is known by the end of its name, in capitals or not, and never sent as it is. Neither is what an
 editor or a person left beside it, such as "x.php~", "x.php.bak" or "x.cgi.gz": its source would tell passwords.
 A program is reached as any other file is, through no symbolic link and never outside of the root; but whoever
-may write in the folder may have anything run there, with the rights of the server.
+may write in the folder may have anything run there, with the rights of the server. Where everybody may write,
+nothing is run.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Processors:
         return suffix
 
     def may_run(self, opened: OpenFile) -> bool:
-        """Return whether a file is run. What everybody may change is not."""
+        """Return whether a file is run, or the programs in a folder are. What everybody may change is not."""
         return not opened.status.mode & stat.S_IWOTH
 
     def render(self, kind: str, request: Request, program: Program, opened: OpenFile) -> Answer:

@@ -239,8 +239,13 @@ class StaticFolder:
             rest: of the request's segments, those behind it.
             index: its own name, if the request named only its folder.
         """
-        if not processors.may_run(opened):
-            _log.warning("%s is not run: everybody may write to it", opened.path)
+        try:
+            changed_by_all = self._changed_by_all(processors, segments, opened)
+        except FileError:
+            opened.close()
+            raise
+        if changed_by_all:
+            _log.warning("%r is not run: everybody may write to %r", opened.path, changed_by_all)
             opened.close()
             return error_page(403)
         path_info = "".join(["/" + segment for segment in rest])
@@ -250,6 +255,18 @@ class StaticFolder:
         path = "/".join([self._root.rstrip("/"), *segments])
         program = Program(self._root, path, (*named, *index), path_info)
         return processors.render(processors.kind(segments[-1]), request, program, opened)
+
+    def _changed_by_all(self, processors: Processors, segments: Sequence[str], program: OpenFile) -> str:
+        """Return what everybody may write to: the program, or a folder on its way, where they could put another
+        one ("" if there is none).
+        """
+        if not processors.may_run(program):
+            return program.path
+        for depth in range(len(segments)):
+            with self._open(segments[:depth]) as folder:
+                if not processors.may_run(folder):
+                    return folder.path
+        return ""
 
     def _open(self, segments: Sequence[str], to_list: bool = False) -> OpenFile:
         if self._opener is not None:

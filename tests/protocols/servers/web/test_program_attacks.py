@@ -216,6 +216,21 @@ def test_a_program_that_everybody_may_change_is_not_run(site: Site) -> None:
     assert site.ask("/x.epy").status == 403
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_program_where_everybody_may_put_one_is_not_run(site: Site, mode: int) -> None:
+    site.put("incoming/theirs/x.epy", "print('ran')", 0o644)
+    site.put("incoming/theirs/index.epy", "print('ran')", 0o644)
+    site.put("incoming/x.txt", "text", 0o644)
+    assert site.ask("/incoming/theirs/").body == b"ran\n"
+    (site.folder / "incoming").chmod(mode)
+    assert site.ask("/incoming/theirs/x.epy").status == 403
+    assert site.ask("/incoming/theirs/").status == 403
+    assert site.ask("/incoming/x.txt").body == b"text"
+    (site.folder / "incoming").chmod(0o755)
+    site.folder.chmod(mode)
+    assert site.ask("/incoming/theirs/x.epy").status == 403
+
+
 def test_a_program_that_cannot_be_started(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.put("x.cgi", "#!/no/such/interpreter\n")
     site.put("y.cgi", f"#!/bin/sh\n{OK}", mode=0o644)
@@ -446,6 +461,20 @@ def test_a_service_that_stops_lets_a_program_finish(reactor: Reactor, folder: Pa
         while piece := sock.recv(65536):
             data += piece
     assert b"done\n" in data
+
+
+def test_a_folder_that_cannot_be_looked_at(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.shell("sub/x.cgi", f"{OK}; echo ran")
+    service: typing.Any = site.service
+    open_beneath = service._folder._open
+
+    def refuse(segments: tuple[str, ...]) -> typing.Any:
+        if len(segments) < 2:
+            raise FileError("no descriptors left", "EMFILE")
+        return open_beneath(segments)
+
+    monkeypatch.setattr(service._folder, "_open", refuse)
+    assert site.ask("/sub/x.cgi").status == 503
 
 
 def test_a_file_that_vanishes_while_it_is_looked_at(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

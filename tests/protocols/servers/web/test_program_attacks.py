@@ -354,7 +354,7 @@ def test_a_program_that_never_ends_is_ended_with_its_children(
     assert "not done in 0.7 seconds" in caplog.text
     running = pids(site)
     site.settle()
-    assert not any(map(is_alive, running))
+    wait_until(reactor, lambda: not any(map(is_alive, running)))
     site.stop()
 
 

@@ -13,6 +13,7 @@ import typing
 from backends.sockets import connector, listener, names
 from backends.sockets.datagram import connected_datagrams, listening_datagrams
 from backends.sockets.threads import ThreadPool
+from portable.deferred import fail
 from portable.errors import CapabilityMissing
 from portable.reactor import CAPABILITIES
 
@@ -153,9 +154,10 @@ class Front:
             self._awaited.discard(result)
             return value
 
-        def failed(error: Exception) -> typing.NoReturn:
+        def failed(error: Exception) -> Deferred[T]:
             self._awaited.discard(result)
-            raise error
+            # Not raised: what is no `Exception`, such as a KeyboardInterrupt in a thread, would end the loop.
+            return fail(error)
 
         result.add_callbacks(done, failed)
         return result

@@ -57,6 +57,19 @@ def test_many_threads_at_once(reactor: Reactor) -> None:
         assert [number for which, number in seen if which == name] == list(range(500))
 
 
+def test_what_is_no_error_of_the_loop_stays_with_who_waits_for_it(reactor: Reactor) -> None:
+    """A KeyboardInterrupt or SystemExit that ends a call in a thread is its result, and ends no loop."""
+
+    def leave(error: BaseException) -> None:
+        raise error
+
+    for error in (KeyboardInterrupt(), SystemExit(3)):
+        told: list[BaseException] = []
+        reactor.run_in_thread(leave, error).add_errback(told.append)
+        wait_until(reactor, told.__len__)
+        assert told == [error]
+
+
 def test_call_soon_threadsafe_can_be_cancelled(reactor: Reactor) -> None:
     """From the reactor's thread, before it is made."""
     seen: list[int] = []

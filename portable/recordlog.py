@@ -11,6 +11,7 @@ import re
 import time
 import typing
 
+from portable.deferred import Deferred, fail
 from portable.errors import FileError
 from portable.files import AppendFile
 
@@ -24,6 +25,8 @@ __all__ = ["RecordLog", "clf_peer", "clf_time", "escape"]
 FLUSH_DELAY = 1.0
 # Bytes that may wait for the disk: some 30,000 lines.
 MAX_PENDING = 4 * 1024 * 1024
+# Seconds that the end waits for a thread that is writing. A disk that hangs must not keep a server running.
+PATIENCE = 5.0
 
 _log = logging.getLogger("portable.recordlog")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -90,6 +93,7 @@ class RecordLog:
         self._writing = False
         self._reopen = False
         self._closed = False
+        self._ending: list[Deferred[None]] = []
         self._timer: Timer | None = None
         self._clock: Clock | None = None
         self._threads: Threads | None = None
@@ -153,7 +157,7 @@ class RecordLog:
         self._pending -= sum([len(line) for line in lines])
         self._tell(lines, errors)
         if self._closed:
-            self._file.close()
+            self._finish()
         elif self._lines or self._reopen:
             self._schedule()
 
@@ -182,20 +186,48 @@ class RecordLog:
 
     def reopen(self) -> None:
         """Open the path anew before the next line is written: the file was renamed. Returns at once."""
+        if self._closed:
+            return
         self._reopen = True
         if self._threads is None:
             self._flush()
         else:
             self._schedule()
 
-    def close(self) -> None:
-        """Write what waits, now, and close the file. Lines that come later are dropped. Idempotent."""
-        if self._closed:
-            return
+    def close(self) -> Deferred[None]:
+        """Write what waits and close the file; lines that come later are dropped. Idempotent.
+
+        Returns:
+            Nothing, when the file is closed: at once, unless a thread is writing to it, for which we wait up to
+            PATIENCE.
+        """
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        lines, self._lines = self._lines, []
-        self._tell(lines, self._write(lines, self._reopen))
+            self._timer = None
+        done: Deferred[None] = Deferred()
+        self._ending.append(done)
         if not self._writing:
-            self._file.close()
+            self._finish()
+        elif self._clock is not None:
+            self._timer = self._clock.call_later(PATIENCE, self._tell_ended)
+        return done
+
+    def close_after(self, outcome: object) -> Deferred[typing.Any]:
+        """Close, then pass `outcome` on: for `add_both` of what a service's `stop` waits for."""
+        return self.close().add_callback(lambda _: fail(outcome) if isinstance(outcome, Exception) else outcome)
+
+    def _finish(self) -> None:
+        lines, self._lines = self._lines, []
+        reopen, self._reopen = self._reopen, False
+        self._tell(lines, self._write(lines, reopen))
+        self._file.close()
+        self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ending, self._ending = self._ending, []
+        for done in ending:
+            done.callback(None)

@@ -100,7 +100,8 @@ class SocksService(PortService):
     def release(self) -> None:
         """See `Service.release`."""
         super().release()
-        self._close_log()
+        if self._log is not None:
+            self._log.close()
 
     def start(self) -> None:
         """See `Service.start`."""
@@ -111,7 +112,8 @@ class SocksService(PortService):
 
     def stop(self, seconds: float) -> Deferred[None]:
         """See `Service.stop`. The log is complete when this is done."""
-        return super().stop(seconds).add_both(self._close_log)
+        stopping = super().stop(seconds)
+        return stopping if self._log is None else stopping.add_both(self._log.close_after)
 
     def reload(self) -> None:
         """See `Service.reload`. Reads the passwords again, and opens the log anew: it may have been renamed."""
@@ -120,10 +122,6 @@ class SocksService(PortService):
             self._log.reopen()
         if self._accounts is not None:
             self._accounts.load()
-
-    def _close_log(self, result: None = None) -> None:
-        if self._log is not None:
-            self._log.close()
 
     def _record(self, record: Record) -> None:
         if self._log is not None:

@@ -121,7 +121,8 @@ class WebService(PortService):
     def release(self) -> None:
         """See `Service.release`."""
         super().release()
-        self._close_log()
+        if self._access_log is not None:
+            self._access_log.close()
 
     def start(self) -> None:
         """See `Service.start`."""
@@ -138,17 +139,14 @@ class WebService(PortService):
 
     def stop(self, seconds: float) -> Deferred[None]:
         """See `Service.stop`. The log is complete when this is done."""
-        return super().stop(seconds).add_both(self._close_log)
+        stopping = super().stop(seconds)
+        return stopping if self._access_log is None else stopping.add_both(self._access_log.close_after)
 
     def reload(self) -> None:
         """See `Service.reload`. Opens the access log anew: it may have been renamed."""
         super().reload()
         if self._access_log is not None:
             self._access_log.reopen()
-
-    def _close_log(self, result: None = None) -> None:
-        if self._access_log is not None:
-            self._access_log.close()
 
     def _make_processors(self, reactor: Reactor) -> Processors:
         made: dict[str, Processor] = {

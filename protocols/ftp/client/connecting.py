@@ -46,12 +46,13 @@ async def connect_ftp(
         reactor: runs it all.
         endpoint: where the server is. Its time-out holds for data connections as well.
         tls: speak TLS with these options, made by `client_options`, before anything is said: by AUTH TLS (RFC
-            4217). A server that will not is an error, never a reason to go on in clear. implicit_tls: speak
-            TLS from the first byte on instead, as on port 990. connect: opens control and data connections
-            instead of the reactor, such as through a proxy. active: have the server open the data connections.
-            Not through a proxy. encoding: of paths and names. "latin-1" can express any bytes. reply_timeout:
-            seconds within which a reply must come, and a server in active mode connect. data_timeout: seconds
-            that a data connection may be quiet.
+            4217). A server that will not is an error, never a reason to go on in clear.
+        implicit_tls: speak TLS from the first byte on instead, as on port 990.
+        connect: opens control and data connections instead of the reactor, such as through a proxy.
+        active: have the server open the data connections. Not through a proxy.
+        encoding: of paths and names. "latin-1" can express any bytes.
+        reply_timeout: seconds within which a reply must come, and a server in active mode connect.
+        data_timeout: seconds that a data connection may be quiet.
 
     Fails with a ConnectError, a TLSError, CommandRefused, TimedOut.
     """

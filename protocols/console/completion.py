@@ -41,5 +41,5 @@ def _attributes(path: typing.Sequence[str], namespace: typing.Mapping[str, typin
         for name in path[1:]:
             value = getattr(value, name)
         return list(dir(value))
-    except Exception:  # noqa: BLE001 - whatever the attribute raises: there is nothing to complete
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it raises: nothing to complete
         return []

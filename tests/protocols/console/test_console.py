@@ -223,7 +223,11 @@ def test_completion_hides_what_begins_with_an_underscore() -> None:
 
 def test_completion_of_what_does_not_want_to_be_looked_at() -> None:
     class Bad:
-        def __dir__(self) -> typing.NoReturn:
-            raise ValueError
+        def __init__(self, error: type[BaseException]) -> None:
+            self.error = error
 
-    assert complete("bad.x", {"bad": Bad()}) == (4, [])
+        def __dir__(self) -> typing.NoReturn:
+            raise self.error
+
+    assert complete("bad.x", {"bad": Bad(ValueError)}) == (4, [])
+    assert complete("bad.x", {"bad": Bad(SystemExit)}) == (4, [])

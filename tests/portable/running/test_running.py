@@ -281,6 +281,22 @@ def test_the_readers_own_thread_is_never_held_up() -> None:
     assert pipe.read() == ""
 
 
+def test_a_writer_that_is_interrupted_while_it_wakes_the_reader_wakes_it_the_next_time() -> None:
+    wakes: list[int] = []
+
+    def wake() -> None:
+        wakes.append(1)
+        if len(wakes) == 1:
+            raise KeyboardInterrupt
+
+    pipe = TextPipe(wake)
+    with pytest.raises(KeyboardInterrupt):
+        pipe.write("one")
+    pipe.write("two")
+    assert len(wakes) == 2
+    assert pipe.read() == "onetwo"
+
+
 def test_a_writer_goes_on_when_its_reader_has_closed() -> None:
     pipe = TextPipe(lambda: None)
     writer = threading.Thread(target=pipe.write, args=("x" * 10 * CAPACITY,))

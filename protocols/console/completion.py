@@ -29,7 +29,10 @@ def complete(before: str, namespace: typing.Mapping[str, typing.Any]) -> tuple[i
         names = _attributes(owner[:-1].split("."), namespace)
     else:
         names = [*keyword.kwlist, *dir(builtins), *namespace]
-    fitting = {name for name in names if isinstance(name, str) and name.startswith(word)}
+    # `dir` may tell anything; what is no name cannot be typed, and may have control characters.
+    fitting = {
+        name for name in names if isinstance(name, str) and name.startswith(word) and name.isidentifier()
+    }
     if not word.startswith("_"):
         fitting = {name for name in fitting if not name.startswith("_")}
     return start, sorted(fitting)

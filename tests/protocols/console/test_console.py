@@ -231,3 +231,12 @@ def test_completion_of_what_does_not_want_to_be_looked_at() -> None:
 
     assert complete("bad.x", {"bad": Bad(ValueError)}) == (4, [])
     assert complete("bad.x", {"bad": Bad(SystemExit)}) == (4, [])
+
+
+def test_completion_offers_nothing_but_names() -> None:
+    class Record:
+        pass
+
+    record = Record()
+    record.__dict__.update({"name": 1, "no name": 2, "n\x1b[2J": 3})
+    assert complete("record.n", {"record": record}) == (7, ["name"])

@@ -338,6 +338,7 @@ def test_a_login_has_a_time_limit(reactor: Reactor, monkeypatch: pytest.MonkeyPa
         person = served.person()
         person.wait("It took too long.")
         person.wait_for_end()
+        assert person.text.endswith("login: \r\nIt took too long.\r\n")
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"])

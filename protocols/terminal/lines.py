@@ -342,8 +342,8 @@ class LineTerminal:
             self._put(self._display.change(line.text, line.cursor))
 
     def _recall(self, key: Text | Key) -> None:
-        """Go up or down in the history."""
-        if self._history is None or self._hidden:
+        """Go up or down in the history; but only for somebody who sees it."""
+        if self._history is None or self._hidden or not self._interactive:
             return
         recalled = self._history.back(self._line.text) if key is Key.UP else self._history.forth()
         if recalled is not None:

@@ -168,6 +168,15 @@ def test_a_peer_with_lines_of_its_own_gets_prompts_alone() -> None:
     assert screen.transport.take() == b"> result\n> \nnews\n\n"
 
 
+def test_a_peer_with_lines_of_its_own_never_enters_an_old_one_unseen() -> None:
+    screen = Screen(interactive=False)
+    history = History()
+    history.add("old")
+    screen.read(history=history)
+    screen.type("new\x1b[A\r")
+    assert screen.lines == ["new"]
+
+
 def test_a_peer_that_lets_us_echo_later_is_edited_for_from_then_on() -> None:
     screen = Screen(interactive=False)
     screen.read()

@@ -8,6 +8,7 @@ import pytest
 
 from portable.deferred import Deferred, ensure_deferred
 from portable.running import streams
+from portable.running.textpipe import TextPipe
 from protocols.console.completion import complete
 from protocols.console.source import MAX_SOURCE, Source
 from protocols.console.statement import MAX_RESULT, Statement, describe_error
@@ -101,6 +102,22 @@ def test_tracebacks_have_the_frames_of_the_user_alone() -> None:
         "try: f()", "except Exception as e: raise KeyError('other') from e", ""
     )
     assert session.going_on
+
+
+def test_an_interruption_while_the_loop_is_woken_shows_no_frames_of_ours() -> None:
+    def wake() -> None:
+        raise KeyboardInterrupt
+
+    def fail() -> None:
+        TextPipe(wake).write("text")
+
+    session = Session()
+    session.namespace["fail"] = fail
+    shown = session.type("fail()")
+    assert shown.startswith("Traceback")
+    assert "in fail" in shown
+    assert "textpipe" not in shown
+    assert "in wake" not in shown
 
 
 def test_a_recursion_without_end_is_an_error() -> None:

@@ -147,6 +147,9 @@ def test_a_statement_that_waits_in_c_is_left_behind(reactor: Reactor, monkeypatc
         person = served.person().log_in()
         person.type("import time; print('begun'); time.sleep(3)")
         person.wait("begun\r\n")
+        # Time for `print` to return: in it, it could be interrupted.
+        later = reactor.time() + 0.3
+        wait_until(reactor, lambda: reactor.time() > later)
         person.client.send("\x03")
         person.wait("^C\r\n")
         later = reactor.time() + 0.1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import typing
+from collections.abc import Coroutine
 
-from portable.deferred import ensure_deferred
+from portable.deferred import Deferred, ensure_deferred
 
 if typing.TYPE_CHECKING:
     from portable.reactor import Threads
@@ -31,20 +32,22 @@ class LoopCaller:
         if threading.get_ident() == self._loop:
             return function(*args)
         results: list[object] = []
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         done = threading.Lock()
         done.acquire()
 
-        def call() -> None:
+        async def call() -> None:
             try:
-                waiting = ensure_deferred(function(*args)).add_callbacks(results.append, errors.append)
-            except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+                result = function(*args)
+                if isinstance(result, (Deferred, Coroutine)):
+                    result = await result
+                results.append(result)
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for; SystemExit, too
                 errors.append(error)
+            finally:
                 done.release()
-            else:
-                waiting.add_both(lambda _: done.release())
 
-        self._reactor.call_soon_threadsafe(call)
+        self._reactor.call_soon_threadsafe(lambda: ensure_deferred(call()))
         while not done.acquire(timeout=_LOOK):
             pass
         if errors:

@@ -18,7 +18,7 @@ except ImportError:  # a Python without it
 else:
     _set_exception = getattr(ctypes.pythonapi, "PyThreadState_SetAsyncExc", None)
 
-__all__ = ["Interruptible"]
+__all__ = ["Interrupted", "Interruptible"]
 
 R = typing.TypeVar("R")
 
@@ -31,10 +31,14 @@ _PAUSE = 0.05
 _STEPS = 100
 
 
-class Interruptible:
-    """One call in a thread, which `interrupt` ends with a KeyboardInterrupt.
+class Interrupted(Exception):
+    """The call was stopped from outside, or ended by what would end the loop, too: SystemExit."""
 
-    `run` is for the thread, `interrupt` for any other. An exception that comes too late is taken back, so
+
+class Interruptible:
+    """One call in a thread, in which `interrupt` raises a KeyboardInterrupt.
+
+    `run` is for the thread, `interrupt` for any other. An exception that comes too late is caught, so
     that it does not hit what the thread does next.
     """
 
@@ -46,19 +50,40 @@ class Interruptible:
         self._raised_at = 0.0
 
     def run(self) -> typing.Any:
-        """Return what the function returns.
+        """Return what the function returns, or raise the Exception that it raises.
 
         Raises:
-            KeyboardInterrupt: `interrupt` was called, before or during the call.
+            Interrupted: `interrupt` was called before or during the call; or it raised what is no Exception.
+                That must not come out: it would go on from the result of the thread into the loop, and end it.
         """
+        result: object = None
+        error: BaseException | None = None
         try:
             with self._lock:
                 if self._interrupted:
                     raise KeyboardInterrupt
                 self._thread = threading.get_ident()
-            return self._function()
-        finally:
-            self._leave()
+            result = self._function()
+        except BaseException as raised:  # noqa: BLE001 - it is raised again below
+            error = raised
+        # An exception on its way comes when a function is entered, among others: so this is in none of its own.
+        while True:
+            try:
+                with self._lock:
+                    self._thread = None
+                # One that is on its way comes now. To take it back, by raising nothing, has CPython 3.11 loop
+                # for ever in a thread that is traced.
+                for _ in range(_STEPS):
+                    pass
+            except KeyboardInterrupt:
+                # It came between the end of the function and here.
+                continue
+            break
+        if error is None:
+            return result
+        if isinstance(error, Exception):
+            raise error
+        raise Interrupted from error
 
     def interrupt(self) -> bool:
         """End the call, or have it not begin.
@@ -79,20 +104,6 @@ class Interruptible:
             return _raise_in(self._thread, KeyboardInterrupt)
         finally:
             self._lock.release()
-
-    def _leave(self) -> None:
-        while True:
-            try:
-                with self._lock:
-                    self._thread = None
-                # One that is on its way comes now. To take it back, by raising nothing, has CPython 3.11 loop
-                # for ever in a thread that is traced.
-                for _ in range(_STEPS):
-                    pass
-            except KeyboardInterrupt:
-                # It came between the end of the function and here.
-                continue
-            return
 
 
 def _raise_in(thread: int, error: type[BaseException]) -> bool:

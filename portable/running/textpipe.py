@@ -56,7 +56,12 @@ class TextPipe:
             self._chunks.append(piece)
             if not self._woken:
                 self._woken = True
-                self._wake()
+                try:
+                    self._wake()
+                except BaseException:
+                    # Interrupted: the next piece must wake the reader instead.
+                    self._woken = False
+                    raise
 
     def read(self) -> str:
         """Return what waits, "" for nothing. For the reader."""

@@ -29,7 +29,10 @@ def complete(before: str, namespace: typing.Mapping[str, typing.Any]) -> tuple[i
         names = _attributes(owner[:-1].split("."), namespace)
     else:
         names = [*keyword.kwlist, *dir(builtins), *namespace]
-    fitting = {name for name in names if isinstance(name, str) and name.startswith(word)}
+    # `dir` may tell anything; what is no name cannot be typed, and may have control characters.
+    fitting = {
+        name for name in names if isinstance(name, str) and name.startswith(word) and name.isidentifier()
+    }
     if not word.startswith("_"):
         fitting = {name for name in fitting if not name.startswith("_")}
     return start, sorted(fitting)
@@ -41,5 +44,5 @@ def _attributes(path: typing.Sequence[str], namespace: typing.Mapping[str, typin
         for name in path[1:]:
             value = getattr(value, name)
         return list(dir(value))
-    except Exception:  # noqa: BLE001 - whatever the attribute raises: there is nothing to complete
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it raises: nothing to complete
         return []

@@ -15,7 +15,7 @@ import typing
 from portable.deferred import Deferred, ensure_deferred, fail, succeed
 from portable.errors import Cancelled
 from portable.flow import Pacer
-from portable.running.interruption import Interruptible
+from portable.running.interruption import Interrupted, Interruptible
 from portable.running.streams import run_for
 from portable.running.textpipe import TextPipe
 from protocols.console.completion import complete
@@ -106,7 +106,7 @@ class Runner:
         going_on = True
         try:
             going_on = await self._start(statement)
-        except KeyboardInterrupt:
+        except Interrupted:
             pipe.write("KeyboardInterrupt\n")
         except Cancelled:
             pipe.write("(left behind: it is still running)\n")

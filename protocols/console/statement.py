@@ -17,7 +17,7 @@ MAX_RESULT = 65536
 
 # What `co_flags` says of a statement that awaits: inspect.CO_COROUTINE.
 _COROUTINE = 0x80
-# Frames of these are ours, and tell a user nothing.
+# Frames of these are ours, and tell a user nothing; nor does what is called from the pipe.
 _OWN_FILES = frozenset([__file__, calling.__file__, streams.__file__, textpipe.__file__])
 
 
@@ -79,13 +79,24 @@ class Statement:
         return True
 
 
+def _foreign(frames: typing.Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Return those that are not ours."""
+    found = []
+    for frame in frames:
+        if frame.filename == textpipe.__file__:
+            break
+        if frame.filename not in _OWN_FILES:
+            found.append(frame)
+    return found
+
+
 def describe_error(error: BaseException) -> str:
     """Return the traceback of an error, with its causes, without the frames that are ours."""
     try:
         described = traceback.TracebackException.from_exception(error)
         part: traceback.TracebackException | None = described
         while part is not None:
-            part.stack[:] = [frame for frame in part.stack if frame.filename not in _OWN_FILES]
+            part.stack[:] = _foreign(part.stack)
             part = part.__cause__ or part.__context__
         lines = list(described.format())
     except BaseException:  # noqa: BLE001 - an exception may do anything when it is looked at

@@ -13,8 +13,7 @@ peer does (they say WILL and WONT, we DO and DONT). Both are the same machine, w
     WANTYES               YES                         NO                     -                WANTYES_OPPOSITE
     WANTYES_OPPOSITE      WANTNO, say no              NO                     WANTYES          -
 
-A dash changes nothing and says nothing. An option is in effect in the state YES, and while it is being
-switched off.
+A dash changes nothing and says nothing. An option is in effect in the state YES alone.
 """
 
 from __future__ import annotations

@@ -159,9 +159,11 @@ class KeyDecoder:
 
     def _escape(self, second: str) -> tuple[int, Key | None]:
         """Return the length of the sequence that begins with ESC, 0 if it is not all there, and its key."""
+        if second < " ":
+            # A key of its own: ^C must not be lost behind Escape; or ESC, which may begin a sequence.
+            return 1, None
         if second not in {"[", "O"}:
-            # ESC ESC: the second may begin a sequence itself.
-            return (1 if second == _ESC else 2), None if self._pasting else _META.get(second)
+            return 2, None if self._pasting else _META.get(second)
         begin = self._pos + 2
         for end in range(begin, min(len(self._text), begin + MAX_SEQUENCE)):
             char = self._text[end]

@@ -215,15 +215,12 @@ class LineTerminal:
             self._encoding = self._screen.encoding
             self._decoder.set_encoding(self._encoding)
         interactive, self._interactive = self._interactive, self._screen.interactive
-        columns, self._columns = self._columns, self._screen.columns
-        resized = "" if columns == self._columns else self._display.resize(self._columns)
-        if self._reading is None:
-            return
-        if interactive:
-            self._put(resized if self._interactive else "")
-        elif self._interactive:
+        if self._reading is not None and self._interactive and not interactive:
             # What is typed so far was shown by the peer.
             self._drawn()
+        # A new width shows with the next key or turn, and if the peer takes what we write: it may tell hundreds
+        # at once, and each has us show the whole line.
+        self._clock.call_soon(self._pacer.wake)
 
     def pause_writing(self) -> None:
         """See `Protocol.pause_writing`: no more lines are taken."""
@@ -272,7 +269,10 @@ class LineTerminal:
             self._completing.cancel()
 
     def _take_next(self) -> bool:
-        """Use one key; return whether there may be more to do."""
+        """Use one key, or a new width; return whether there may be more to do."""
+        if self._columns != self._screen.columns:
+            self._resize()
+            return True
         if self._reading is None or self._completing is not None:
             return False
         if not self._ahead:
@@ -294,6 +294,12 @@ class LineTerminal:
         else:
             self._edit(key)
         return True
+
+    def _resize(self) -> None:
+        self._columns = self._screen.columns
+        resized = self._display.resize(self._columns)
+        if self._reading is not None and self._interactive:
+            self._put(resized)
 
     def _enter(self) -> None:
         line = self._line
@@ -336,8 +342,8 @@ class LineTerminal:
             self._put(self._display.change(line.text, line.cursor))
 
     def _recall(self, key: Text | Key) -> None:
-        """Go up or down in the history."""
-        if self._history is None or self._hidden:
+        """Go up or down in the history; but only for somebody who sees it."""
+        if self._history is None or self._hidden or not self._interactive:
             return
         recalled = self._history.back(self._line.text) if key is Key.UP else self._history.forth()
         if recalled is not None:

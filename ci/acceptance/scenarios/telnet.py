@@ -88,12 +88,12 @@ def _editing(stage: Stage) -> None:
 
 def _interruption(stage: Stage) -> None:
     sock = _log_in(stage)
-    _say(sock, b"def forever():", b"... ")
-    _say(sock, b"    print('begun')", b"... ")
-    _say(sock, b"    while True: pass", b"... ")
+    # In one line, which the traceback names: the interruption may come while `print` has not returned.
+    _say(sock, b"def forever(begun):", b"... ")
+    _say(sock, b"    while begun or begun.append(print('begun')) or True: pass", b"... ")
     _say(sock, b"")
     for stop in (b"\x03", b"\xff\xf4"):
-        _say(sock, b"forever()", b"begun\r\n")
+        _say(sock, b"forever([])", b"begun\r\n")
         sock.sendall(stop)
         _until(lambda: sock.recv(65536), _PROMPT)
     sock.sendall(b"\x04")

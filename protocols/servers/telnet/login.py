@@ -56,7 +56,7 @@ class Login:
             except (EndOfInput, LineInterrupted):
                 return ""
             except TimedOut:
-                terminal.write("\nIt took too long.\n")
+                terminal.say_goodbye("It took too long.\n")
                 return ""
             except LineRefused:
                 name = password = ""

@@ -14,7 +14,7 @@ import pytest
 from portable.deferred import Deferred
 from portable.running import streams
 from portable.running.calling import LoopCaller
-from portable.running.interruption import Interruptible
+from portable.running.interruption import Interrupted, Interruptible
 from portable.running.textpipe import CAPACITY, TextPipe
 from portable.testing import wait_for
 
@@ -167,7 +167,7 @@ class Running:
     def _run(self) -> None:
         try:
             self.results.append(self.call.run())
-        except KeyboardInterrupt:
+        except Interrupted:
             self.results.append("interrupted")
 
     def finish(self) -> object:
@@ -200,6 +200,16 @@ def test_a_call_that_was_interrupted_before_it_began_does_not_begin() -> None:
     assert running.finish() == "interrupted"
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_would_end_the_loop_does_not_come_out_of_a_call(error: type[BaseException]) -> None:
+    def fail() -> None:
+        raise error
+
+    running = Running(fail)
+    running.thread.start()
+    assert running.finish() == "interrupted"
+
+
 def test_an_interruption_that_comes_too_late_hits_nothing_else() -> None:
     """Interrupt many calls about when they end: each gives its result or is interrupted, nothing else."""
     calls = [Interruptible(lambda: sum(range(2000))) for _ in range(300)]
@@ -209,7 +219,7 @@ def test_an_interruption_that_comes_too_late_hits_nothing_else() -> None:
         for call in calls:
             try:
                 results.append(call.run())
-            except KeyboardInterrupt:
+            except Interrupted:
                 results.append("interrupted")
         results.append("went on")
 
@@ -271,6 +281,22 @@ def test_the_readers_own_thread_is_never_held_up() -> None:
     assert pipe.read() == ""
 
 
+def test_a_writer_that_is_interrupted_while_it_wakes_the_reader_wakes_it_the_next_time() -> None:
+    wakes: list[int] = []
+
+    def wake() -> None:
+        wakes.append(1)
+        if len(wakes) == 1:
+            raise KeyboardInterrupt
+
+    pipe = TextPipe(wake)
+    with pytest.raises(KeyboardInterrupt):
+        pipe.write("one")
+    pipe.write("two")
+    assert len(wakes) == 2
+    assert pipe.read() == "onetwo"
+
+
 def test_a_writer_goes_on_when_its_reader_has_closed() -> None:
     pipe = TextPipe(lambda: None)
     writer = threading.Thread(target=pipe.write, args=("x" * 10 * CAPACITY,))
@@ -292,9 +318,17 @@ def test_a_thread_calls_into_the_loop(reactor: Reactor) -> None:
     def fail() -> None:
         raise ValueError("on the loop")
 
+    async def leave_slowly() -> None:
+        await slowly()
+        raise SystemExit
+
     def work() -> list[object]:
         with pytest.raises(ValueError, match="on the loop"):
             on_loop(fail)
+        # It is the caller who leaves, and not the loop.
+        for leave in (sys.exit, leave_slowly):
+            with pytest.raises(SystemExit):
+                on_loop(leave)
         return [on_loop(threading.get_ident), on_loop(slowly)]
 
     assert wait_for(reactor, reactor.run_in_thread(work)) == [loop, "slept"]

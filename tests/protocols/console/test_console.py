@@ -8,6 +8,7 @@ import pytest
 
 from portable.deferred import Deferred, ensure_deferred
 from portable.running import streams
+from portable.running.textpipe import TextPipe
 from protocols.console.completion import complete
 from protocols.console.source import MAX_SOURCE, Source
 from protocols.console.statement import MAX_RESULT, Statement, describe_error
@@ -101,6 +102,22 @@ def test_tracebacks_have_the_frames_of_the_user_alone() -> None:
         "try: f()", "except Exception as e: raise KeyError('other') from e", ""
     )
     assert session.going_on
+
+
+def test_an_interruption_while_the_loop_is_woken_shows_no_frames_of_ours() -> None:
+    def wake() -> None:
+        raise KeyboardInterrupt
+
+    def fail() -> None:
+        TextPipe(wake).write("text")
+
+    session = Session()
+    session.namespace["fail"] = fail
+    shown = session.type("fail()")
+    assert shown.startswith("Traceback")
+    assert "in fail" in shown
+    assert "textpipe" not in shown
+    assert "in wake" not in shown
 
 
 def test_a_recursion_without_end_is_an_error() -> None:
@@ -223,7 +240,20 @@ def test_completion_hides_what_begins_with_an_underscore() -> None:
 
 def test_completion_of_what_does_not_want_to_be_looked_at() -> None:
     class Bad:
-        def __dir__(self) -> typing.NoReturn:
-            raise ValueError
+        def __init__(self, error: type[BaseException]) -> None:
+            self.error = error
 
-    assert complete("bad.x", {"bad": Bad()}) == (4, [])
+        def __dir__(self) -> typing.NoReturn:
+            raise self.error
+
+    assert complete("bad.x", {"bad": Bad(ValueError)}) == (4, [])
+    assert complete("bad.x", {"bad": Bad(SystemExit)}) == (4, [])
+
+
+def test_completion_offers_nothing_but_names() -> None:
+    class Record:
+        pass
+
+    record = Record()
+    record.__dict__.update({"name": 1, "no name": 2, "n\x1b[2J": 3})
+    assert complete("record.n", {"record": record}) == (7, ["name"])

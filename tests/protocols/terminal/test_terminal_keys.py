@@ -64,6 +64,8 @@ def keys(*chunks: bytes, encoding: str = "utf-8") -> list[Text | Key]:
         (b"\x1bf", Key.WORD_RIGHT),
         (b"\x1b\x7f", Key.KILL_WORD_LEFT),
         (b"\x1b\x1b[B", Key.DOWN),
+        (b"\x1b\x03", Key.INTERRUPT),
+        (b"\x1b\r", Key.ENTER),
     ],
 )
 def test_what_terminals_send(data: bytes, key: Key) -> None:

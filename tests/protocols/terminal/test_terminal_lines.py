@@ -168,6 +168,15 @@ def test_a_peer_with_lines_of_its_own_gets_prompts_alone() -> None:
     assert screen.transport.take() == b"> result\n> \nnews\n\n"
 
 
+def test_a_peer_with_lines_of_its_own_never_enters_an_old_one_unseen() -> None:
+    screen = Screen(interactive=False)
+    history = History()
+    history.add("old")
+    screen.read(history=history)
+    screen.type("new\x1b[A\r")
+    assert screen.lines == ["new"]
+
+
 def test_a_peer_that_lets_us_echo_later_is_edited_for_from_then_on() -> None:
     screen = Screen(interactive=False)
     screen.read()
@@ -218,6 +227,40 @@ def test_a_window_of_another_width() -> None:
     screen.terminal.screen_changed()
     screen.type("y")
     assert screen.emulator.shown() == ["> " + "x" * 18, "x" * 12 + "y"]
+
+
+def test_a_window_of_another_width_is_followed_without_a_key() -> None:
+    screen = Screen(columns=40)
+    screen.read()
+    screen.type("x" * 30)
+    screen.transport.take()
+    screen.columns = 20
+    screen.emulator = Emulator(20)
+    screen.emulator.feed("> " + "x" * 30)
+    screen.terminal.screen_changed()
+    screen.transport.settle()
+    assert screen.transport.take().endswith(b"\x1b[J> " + b"x" * 30)
+
+
+def test_widths_that_change_without_end_are_shown_as_fast_as_the_peer_reads() -> None:
+    screen = Screen(window=0)
+    screen.transport.set_protocol(typing.cast("typing.Any", screen.terminal))
+    screen.read()
+    screen.type("x" * 8000)
+    for turn in range(50):
+        for _ in range(50):
+            screen.columns = 40 + (screen.columns + 1) % 2
+            screen.terminal.screen_changed()
+        screen.columns = 40 + turn % 2
+        screen.terminal.screen_changed()
+        screen.transport.settle()
+    assert screen.transport.waiting < 100_000
+    screen.columns = 60
+    screen.terminal.screen_changed()
+    screen.transport.take()
+    screen.transport.allow(None)
+    screen.transport.settle()
+    assert screen.transport.take().endswith(b"\x1b[J> " + b"x" * 8000)
 
 
 def test_another_encoding() -> None:

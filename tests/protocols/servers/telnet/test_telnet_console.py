@@ -88,6 +88,38 @@ def test_a_statement_is_interrupted_at_any_moment(reactor: Reactor) -> None:
             assert "KeyboardInterrupt" in person.wait(">>> ")
 
 
+def test_an_interruption_that_comes_before_its_thread_has_begun_ends_the_statement_alone(
+    reactor: Reactor,
+) -> None:
+    with console(reactor) as served:
+        person = served.person().log_in()
+        for _ in range(20):
+            person.client.send("1\r\x03")
+            person.wait(">>> ")
+        assert person.say("2") == "2\n"
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_a_completion_that_does_not_end_is_stopped_alone(reactor: Reactor, leave: bool) -> None:
+    with console(reactor) as served:
+        person = served.person().log_in()
+        person.say("class Endless:", "... ")
+        person.say("  def __dir__(self):", "... ")
+        person.say("    while True: pass", "... ")
+        person.say("")
+        person.say("endless = Endless()")
+        person.client.send("endless.\t")
+        wait_until(reactor, lambda: _running(served) == 1)
+        if leave:
+            person.client._transport.abort()
+            person.wait_for_end()
+        else:
+            person.client.send("\x03")
+            person.wait(">>> ")
+        wait_until(reactor, lambda: _running(served) == 0)
+        assert served.person().log_in().say("1") == "1\n"
+
+
 def _running(served: typing.Any) -> int:
     return runner.MAX_RUNNING - int(served.service._slots._free)
 
@@ -113,9 +145,11 @@ def test_a_statement_that_waits_in_c_is_left_behind(reactor: Reactor, monkeypatc
     monkeypatch.setattr(runner, "GRACE", 0.05)
     with console(reactor) as served:
         person = served.person().log_in()
-        person.type("import time; time.sleep(3)")
-        person.wait("\r\n")
-        wait_until(reactor, lambda: _running(served) == 1)
+        person.type("import time; print('begun'); time.sleep(3)")
+        person.wait("begun\r\n")
+        # Time for `print` to return: in it, it could be interrupted.
+        later = reactor.time() + 0.3
+        wait_until(reactor, lambda: reactor.time() > later)
         person.client.send("\x03")
         person.wait("^C\r\n")
         later = reactor.time() + 0.1
@@ -243,7 +277,7 @@ def test_interrupting_a_line_and_ending_the_session(reactor: Reactor) -> None:
         person.wait_for_end()
 
 
-@pytest.mark.parametrize("line", ["quit()", "import sys; sys.exit()", "raise SystemExit"])
+@pytest.mark.parametrize("line", ["quit()", "import sys; sys.exit()", "raise SystemExit", "on_loop(quit)"])
 def test_quitting_ends_the_session_and_never_the_server(reactor: Reactor, line: str) -> None:
     with console(reactor) as served:
         person = served.person().log_in()
@@ -307,6 +341,7 @@ def test_a_login_has_a_time_limit(reactor: Reactor, monkeypatch: pytest.MonkeyPa
         person = served.person()
         person.wait("It took too long.")
         person.wait_for_end()
+        assert person.text.endswith("login: \r\nIt took too long.\r\n")
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"])

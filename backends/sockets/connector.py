@@ -47,6 +47,7 @@ class _Attempt:
             sock.setblocking(False)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
             if local is not None:
                 sock.bind(local)
             code = sock.connect_ex(address)

@@ -9,8 +9,8 @@ import typing
 import pytest
 
 from portable.errors import ConnectionAborted, ConnectionReset
-from portable.testing import wait_until
-from tests.conformance.judge import End, connected, raw_client, reset
+from portable.testing import wait_for, wait_until
+from tests.conformance.judge import End, connected, raw_client, raw_server, reset
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +80,22 @@ def test_urgent_data_come_in_the_stream(reactor: Reactor) -> None:
         wait_until(reactor, lambda: server.data.endswith(b" after"))
     assert server.data == b"before urgent after"
     wait_until(reactor, both_lost(server))
+
+
+def test_urgent_data_come_in_the_stream_of_who_has_connected(reactor: Reactor) -> None:
+    """The same for the other side."""
+    client = End()
+    listening, port = raw_server()
+    with listening:
+        wait_for(reactor, reactor.connect(lambda: client, "127.0.0.1", port))
+        peer, _ = listening.accept()
+        with peer:
+            peer.sendall(b"before ")
+            peer.send(b"urgent", socket.MSG_OOB)
+            peer.sendall(b" after")
+            wait_until(reactor, lambda: client.data.endswith(b" after"))
+    assert client.data == b"before urgent after"
+    wait_until(reactor, both_lost(client))
 
 
 def test_half_close_by_us(reactor: Reactor) -> None:

@@ -47,11 +47,15 @@ final class Connection extends Slot {
     /** Begins the life of an accepted connection. */
     void start() throws IOException {
         channel.configureBlocking(false);
+        setOptions();
+        register(SelectionKey.OP_READ);
+    }
+
+    private void setOptions() throws IOException {
         if (tcp) {
             channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
             channel.socket().setOOBInline(true);
         }
-        register(SelectionKey.OP_READ);
     }
 
     /** Begins to connect. Whatever comes of it, an event tells. */
@@ -59,9 +63,7 @@ final class Connection extends Slot {
         connecting = true;
         try {
             channel.configureBlocking(false);
-            if (tcp) {
-                channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
-            }
+            setOptions();
             if (local != null) {
                 channel.bind(local);
             }

@@ -64,7 +64,7 @@ class Stage:
         self.view.start()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> object:
-        return self.view.remote_message(name, args, kwargs)
+        return self.view.message_received(name, args, kwargs)
 
     def producer(self) -> RemoteReference:
         return RemoteReference(self.broker, 7)

@@ -178,7 +178,8 @@ class ResponseView(Referenceable):
         """Set the status. The phrase is the server's."""
         self._check_head()
         if not isinstance(status, int) or status not in range(200, 600):
-            raise Error(f"no page has the status {status!r:.20}")
+            # Not shown: a list that has the same list in it many times takes for ever to be written out.
+            raise Error("no page has that status")
         self._status = int(status)
 
     def remote_setHeader(self, name: object, value: object) -> None:

@@ -150,6 +150,15 @@ def test_what_breaks_a_rule_fails_the_page(stage: Stage, name: str, args: tuple[
         stage.call("write", b"x")
 
 
+def test_a_status_that_takes_for_ever_to_be_written_out(stage: Stage) -> None:
+    status: list[Any] = []
+    for _ in range(60):
+        status = [status, status]
+    with pytest.raises(Error):
+        stage.call("setResponseCode", status)
+    assert stage.errors
+
+
 def test_a_method_that_is_not_there_fails_nothing(stage: Stage) -> None:
     for name in ("nothing", "fail", "_check_head", "__init__", "close"):
         with pytest.raises(NoSuchMethod):

@@ -252,5 +252,6 @@ def redirected(request: Request, target: str) -> Request:
     made.local = request.local
     made.secure = request.secure
     made.clock = request.clock
+    made.depth = request.depth
     made.redirects = request.redirects + 1
     return made

@@ -146,6 +146,7 @@ class Request:
         expects_continue: whether the client waits for "100 Continue" before it sends the body.
         peer: where the client is, as the transport says.
         local: which of our addresses it has connected to, likewise.
+        depth: how many segments of the path stand for the root of the site: 0, but behind a relay.
         redirects: how often this server itself has sent the request on to another path.
         secure: whether the request came through TLS.
         body: read on demand.
@@ -157,6 +158,7 @@ class Request:
         "body",
         "clock",
         "content_length",
+        "depth",
         "expects_continue",
         "headers",
         "host",
@@ -186,6 +188,7 @@ class Request:
         self.expects_continue = False
         self.peer: Address | str | None = None
         self.local: Address | str | None = None
+        self.depth = 0
         self.redirects = 0
         self.secure = False
         self.body = EMPTY_BODY

@@ -44,13 +44,13 @@ class Resource(typing.Protocol):
 
 
 def find_resource(root: Resource, request: Request) -> Resource | None:
-    """Return the resource that `request.segments` lead to from `root`, or None.
+    """Return the resource that `request.segments` lead to from `root`, or None. See `Request.depth`.
 
     Raises:
         RefusedRequest: the path is not acceptable.
     """
     resource: Resource | None = root
-    for segment in request.segments:
+    for segment in request.segments[request.depth :]:
         if resource is None:
             return None
         resource = resource.child(segment, request)

@@ -289,7 +289,7 @@ class Broker(Protocol):
         if not isinstance(positional, tuple):
             raise InsecureJelly("arguments that are no tuple")
         target = self._target(luid)
-        result = target.remote_message(name.decode("ascii", "replace"), positional, named)
+        result = target.message_received(name.decode("ascii", "replace"), positional, named)
         return ensure_deferred(result) if hasattr(result, "__await__") else result
 
     def _target(self, luid: Expression) -> Referenceable:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from portable.errors import LocalProtocolError, RemoteProtocolError
-from protocols.pb.banana import MAX_DEPTH
+from protocols.pb.banana import MAX_DEPTH, MAX_ITEMS
 
 if typing.TYPE_CHECKING:
     from protocols.pb.banana import Expression
@@ -43,9 +43,13 @@ __all__ = [
 # Of a Decimal, up or down. int(Decimal("1E999999999")) would take all our memory, and no care of the one who
 # asked for it.
 MAX_EXPONENT = 6144
-# Keys of dictionaries and items of sets in one value that are neither str nor bytes. Numbers have no secret in
-# their hash: a peer can send many with the same one, and n of those cost n * n comparisons.
+# Keys of dictionaries and items of sets in one value that are neither str nor bytes, with all that is in them.
+# Numbers have no secret in their hash: a peer can send many with the same one, and n of those cost n * n
+# comparisons. And a tuple that has the same tuple in it twice, which has another twice, and so on, is hashed
+# and compared as if each were there.
 MAX_PLAIN_KEYS = 4096
+# Number of a [reference], counted from 1 in one value. Larger ones, too, could all have the same hash.
+MAX_NUMBER = 1 << 31
 
 _NUMBER = re.compile(rb"-?[0-9]{1,10}")
 
@@ -146,8 +150,13 @@ class _Jellier:
         self._references = references
         self._seen: dict[int, _Container] = {}
         self._numbered = 0
+        self._values = 0
 
     def convert(self, value: typing.Any, depth: int) -> Expression:
+        self._values += 1
+        if self._values > MAX_ITEMS:
+            # Not left to banana: a tuple that is in others twice, and these in others, is sent each time.
+            raise LocalProtocolError(f"more than {MAX_ITEMS} values in one cannot be sent")
         kind = type(value)
         if kind in {int, float, bytes}:
             return typing.cast("Expression", value)
@@ -267,9 +276,11 @@ class _Unjellier:
 
     def take_boolean(self, expression: list[Expression], number: int | None) -> bool:
         word = _one(expression)
-        if word not in {b"true", b"false"}:
-            raise InsecureJelly("a boolean that is neither true nor false")
-        return word == b"true"
+        if word == b"true":
+            return True
+        if word == b"false":
+            return False
+        raise InsecureJelly("a boolean that is neither true nor false")
 
     def take_unicode(self, expression: list[Expression], number: int | None) -> str:
         return _text(_one(expression))
@@ -330,6 +341,8 @@ class _Unjellier:
         if len(expression) != 3 or number is not None or not isinstance(expression[1], int):
             raise InsecureJelly("a reference is not a number and a value")
         name = expression[1]
+        if not 0 <= name < MAX_NUMBER:
+            raise InsecureJelly("the number of a reference is out of range")
         if name in self._named:
             raise InsecureJelly(f"two values are reference {name}")
         self._named[name] = _UNFINISHED
@@ -359,14 +372,23 @@ class _Unjellier:
         value = self.convert(expression)
         if type(value) in {str, bytes}:
             return value
-        self._plain_keys += 1
-        if self._plain_keys > MAX_PLAIN_KEYS:
-            raise InsecureJelly(f"more than {MAX_PLAIN_KEYS} keys that are no strings")
+        self._count_key(value)
         try:
             hash(value)
         except TypeError as error:
             raise InsecureJelly("a key of a dictionary, or an item of a set, can change") from error
         return value
+
+    def _count_key(self, key: object) -> None:
+        self._plain_keys += 1
+        todo = [key]
+        while todo and self._plain_keys <= MAX_PLAIN_KEYS:
+            part = todo.pop()
+            if isinstance(part, (tuple, frozenset)):
+                self._plain_keys += len(part)
+                todo.extend(part)
+        if self._plain_keys > MAX_PLAIN_KEYS:
+            raise InsecureJelly(f"more than {MAX_PLAIN_KEYS} keys that are no strings, or parts of them")
 
     def _name(self, number: int | None, value: object) -> None:
         if number is not None:

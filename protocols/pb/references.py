@@ -24,8 +24,10 @@ class Referenceable:
     Such a method gets what the peer sent, checked by nobody yet. It returns a value, a Deferred or a coroutine.
     """
 
-    def remote_message(self, name: str, args: tuple[typing.Any, ...], kwargs: dict[str, typing.Any]) -> object:
-        """Call the method that the peer knows by `name`.
+    def message_received(
+        self, name: str, args: tuple[typing.Any, ...], kwargs: dict[str, typing.Any]
+    ) -> object:
+        """Call the method that the peer knows by `name`. Not named `remote_...` itself: a peer could call it.
 
         Raises:
             NoSuchMethod: there is none.

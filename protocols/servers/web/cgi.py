@@ -15,7 +15,7 @@ from portable.deferred import ensure_deferred
 from portable.errors import FrameworkError
 from protocols.cgi import PATH, environment, redirected
 from protocols.http.messages import Response
-from protocols.http.resource import error_page
+from protocols.http.resource import error_page, redirect
 from protocols.http.rules import RefusedRequest
 from protocols.servers.web.programrun import Output, ProgramFailed, Run
 from protocols.servers.web.turns import NoTurn, Turns
@@ -136,7 +136,11 @@ class CGIPrograms:
             _log.warning("%r: the %dth redirect of one request", program.path, MAX_REDIRECTS + 1)
             return error_page(500)
         try:
-            return self._render(redirected(request, target))
+            made = redirected(request, target)
+            if made.segments[: made.depth] != request.segments[: made.depth]:
+                # Elsewhere on the relay before us: only the client can ask for it.
+                return redirect(target, 302)
+            return self._render(made)
         except RefusedRequest as error:
             _log.warning("%r: redirects to what cannot be: %s", program.path, error)
             return error_page(502)

@@ -275,7 +275,7 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
         )
     if len(roots) > 1:
         raise ConfigurationError(f"give either {roots[0]} or {roots[1]}, not both", roots[1])
-    check_distributed(values)
+    check_distributed(values, DEFAULT_PORT)
     for name in values["index"]:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")

@@ -189,6 +189,17 @@ def test_names_of_what_is_no_remote_method(siege: Siege, name: bytes) -> None:
     assert siege.answer()[0] == b"error"
 
 
+def test_what_calls_methods_is_none_that_can_be_called(siege: Siege) -> None:
+    siege.greet()
+    args = [b"tuple", [b"unicode", b"echo"], [b"tuple", 5], [b"dictionary"]]
+    siege.attacker.transport.write(
+        encode([b"message", 1, b"root", b"message", 1, args, [b"dictionary"]], PB_WORDS)
+    )
+    command, _, failure = siege.answer()
+    assert command == b"error"
+    assert b"NoSuchMethod" in encode(failure, NO_WORDS)
+
+
 def test_answers_to_calls_that_were_not_made(siege: Siege) -> None:
     siege.greet()
     siege.attacker.transport.write(encode([b"answer", 7, 5], PB_WORDS))

@@ -168,7 +168,7 @@ def test_errors_are_told_without_secrets(pair: Pair, name: str, kind: str, text:
 def test_only_remote_methods_are_called(pair: Pair, name: str) -> None:
     target = Root()
     with pytest.raises(NoSuchMethod):
-        target.remote_message(name, (), {})
+        target.message_received(name, (), {})
 
 
 def test_wrong_arguments_are_an_error_of_that_call_only(pair: Pair) -> None:

@@ -174,6 +174,27 @@ def test_a_billion_laughs_cost_nothing() -> None:
     assert len(take(expression)) == 10
 
 
+def laughs(tag: bytes, levels: int) -> list[typing.Any]:
+    """Return a list of containers, each with the one before twice in it: the last one has 2**levels parts."""
+    lines: list[typing.Any] = [b"list", [b"reference", 0, [tag, 1]]]
+    for level in range(1, levels):
+        before = [b"dereference", level - 1]
+        lines.append([b"reference", level, [tag, before, before]])
+    return lines
+
+
+@pytest.mark.parametrize("tag", [b"set", b"frozenset"])
+def test_a_billion_laughs_are_not_hashed(tag: bytes) -> None:
+    with pytest.raises(InsecureJelly, match="no strings"):
+        take([*laughs(b"tuple", 60), [tag, [b"dereference", 59]]])
+
+
+def test_a_billion_laughs_are_not_sent_back() -> None:
+    """Tuples are sent each time, as Twisted does."""
+    with pytest.raises(LocalProtocolError, match="65536 values"):
+        to_jelly(take(laughs(b"tuple", 60)), NoReferences())
+
+
 def test_copies() -> None:
     point = back(Point(1, 2))
     assert (point.x, point.y) == (1, 2)
@@ -212,6 +233,7 @@ def test_nothing_is_made_by_its_name(expression: typing.Any) -> None:
         [b"None", 1],
         [b"boolean"],
         [b"boolean", b"maybe"],
+        [b"boolean", [b"list"]],
         [b"unicode", b"\xff"],
         [b"unicode", 1],
         [b"unicode", b"a", b"b"],
@@ -233,6 +255,8 @@ def test_nothing_is_made_by_its_name(expression: typing.Any) -> None:
         [b"datetime", b"1 2 3"],
         [b"reference", 1],
         [b"reference", b"x", 1],
+        [b"reference", -1, [b"list"]],
+        [b"reference", 2**61 - 1, [b"list"]],
         [b"reference", 1, [b"reference", 2, [b"list"]]],
         [b"list", [b"reference", 1, b"a"], [b"reference", 1, b"b"]],
         [b"dereference", 1],

@@ -165,8 +165,8 @@ def _arguments(request: Request, content: bytes) -> dict[bytes, list[bytes]]:
         return {}
 
 
-def parse_request(received: ReceivedRequest) -> tuple[Request, int]:
-    """Return the request that a relay sent, without its body, and how many segments stand for the publisher.
+def parse_request(received: ReceivedRequest) -> Request:
+    """Return the request that a relay sent, without its body.
 
     The relay is not trusted: everything is checked as if it came from a client.
 
@@ -184,10 +184,10 @@ def parse_request(received: ReceivedRequest) -> tuple[Request, int]:
     request.host = "" if host is None else check_host(host)
     request.peer = _peer(state.get("client"))
     prepath = state.get("prepath")
-    depth = len(prepath) if isinstance(prepath, list) else 0
-    if target != "*" and depth > len(request.segments):
+    request.depth = len(prepath) if isinstance(prepath, list) else 0
+    if target != "*" and request.depth > len(request.segments):
         raise RefusedRequest("target-form")
-    return request, depth
+    return request
 
 
 def _headers(fields: object) -> Headers:

@@ -32,8 +32,11 @@ def personal_ports(
     return [ServerPort(name, factory, endpoint, options) for endpoint in endpoints]
 
 
-def check_distributed(values: typing.Mapping[str, typing.Any]) -> None:
+def check_distributed(values: typing.Mapping[str, typing.Any], default_port: int) -> None:
     """Refuse options that have no meaning with --user or --personal.
+
+    Args:
+        default_port: what --port is if nobody has said anything.
 
     Raises:
         ConfigurationError: there is one.
@@ -42,6 +45,12 @@ def check_distributed(values: typing.Mapping[str, typing.Any]) -> None:
         return
     if values["user"]:
         raise ConfigurationError("a server with --user cannot be behind another one", "--personal")
+    # With --listen there is no default; without it, --port as it is by default cannot be told from none.
+    default = None if values["listen"] else default_port
+    if values["port"] != default:
+        raise ConfigurationError("--personal serves on a Unix socket, not on a port", "--port")
+    if values["interface"]:
+        raise ConfigurationError("--personal serves on a Unix socket, which has no address", "--interface")
     if values["https"] is not None:
         raise ConfigurationError("--personal serves on a Unix socket, which has no use for HTTPS", "--https")
     for text in values["listen"]:

@@ -30,7 +30,6 @@ from protocols.servers.web.distributed.sending import ResponseSender
 if typing.TYPE_CHECKING:
     from portable.reactor import Threads
     from protocols.http.request import Request
-    from protocols.http.resource import Resource
     from protocols.http.site import SiteState
     from protocols.pb import RemoteReference
 
@@ -77,12 +76,12 @@ class Publisher(Referenceable):
         response: Response | None = None
         try:
             try:
-                request, depth = parse_request(received)
+                request = parse_request(received)
                 request.clock = site.clock
                 if length != 0:
                     request.content_length = -1 if length is None else length
                     request.body = RequestBody(body, length)
-                response = await ensure_deferred(_render(site, request, depth))
+                response = await ensure_deferred(_render(site, request))
             except RefusedRequest as error:
                 response = error_page(error.status, RULES[error.rule].reason)
             except Cancelled:
@@ -127,17 +126,8 @@ def _checked(received: object) -> ReceivedRequest:
     return received
 
 
-async def _render(site: SiteState, request: Request, depth: int) -> Response:
-    if request.method == "TRACE" or request.target == "*":
-        # Answered by the site itself, whatever its resources.
-        rendered = site.render(request)
-    else:
-        resource: Resource | None = site.resource
-        for segment in request.segments[depth:]:
-            if resource is not None:
-                resource = resource.child(segment, request)
-        rendered = error_page(404) if resource is None else resource.render(request)
-    response: object = await ensure_deferred(rendered)
+async def _render(site: SiteState, request: Request) -> Response:
+    response: object = await ensure_deferred(site.render(request))
     if not isinstance(response, Response):
         raise TypeError(f"a resource gave no Response but {response!r}")
     return response

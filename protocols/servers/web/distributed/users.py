@@ -100,14 +100,15 @@ class UserDirectory:
 
     def render(self, request: Request) -> Rendered:
         """Return a page that tells what is where."""
-        if request.method == "OPTIONS":
-            return allow_options(_METHODS)
         if request.method not in _METHODS:
-            return method_not_allowed(_METHODS)
+            return _other_method(request)
         return Response(200, [("Content-Type", "text/html; charset=utf-8")], _INDEX)
 
     async def render_pages(self, login: str, segments: tuple[str, ...], request: Request) -> Response:
         """Return what stands in the user's folder under `segments`."""
+        if request.method not in _METHODS:
+            # Before the user is looked for, so that nobody learns from it whether there is one.
+            return _other_method(request)
         reactor = self._running()
         account = await reactor.run_in_thread(self._account_with_home, login)
         if account is None:
@@ -192,6 +193,10 @@ class _OwnServer:
 
     def render(self, request: Request) -> Rendered:
         return self._users.render_own(self._login, request)
+
+
+def _other_method(request: Request) -> Response:
+    return allow_options(_METHODS) if request.method == "OPTIONS" else method_not_allowed(_METHODS)
 
 
 def open_as_stranger(home: str, uid: int, segments: Sequence[str], to_list: bool) -> OpenFile:

@@ -154,13 +154,15 @@ class ResponseView(Referenceable):
 
     # What the publisher calls.
 
-    def remote_message(self, name: str, args: tuple[typing.Any, ...], kwargs: dict[str, typing.Any]) -> object:
-        """See `Referenceable.remote_message`."""
+    def message_received(
+        self, name: str, args: tuple[typing.Any, ...], kwargs: dict[str, typing.Any]
+    ) -> object:
+        """See `Referenceable.message_received`."""
         self._heard = self._clock.time()
         if self._finished or self._error is not None:
             raise Error("the page is complete, or not wanted any more")
         try:
-            return super().remote_message(name, args, kwargs)
+            return super().message_received(name, args, kwargs)
         except TypeError as error:
             # Wrong arguments: more, fewer, others.
             self.fail(BadPage(f"{name}: {error}"))
@@ -176,7 +178,8 @@ class ResponseView(Referenceable):
         """Set the status. The phrase is the server's."""
         self._check_head()
         if not isinstance(status, int) or status not in range(200, 600):
-            raise Error(f"no page has the status {status!r:.20}")
+            # Not shown: a list that has the same list in it many times takes for ever to be written out.
+            raise Error("no page has that status")
         self._status = int(status)
 
     def remote_setHeader(self, name: object, value: object) -> None:

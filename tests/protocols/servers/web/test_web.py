@@ -49,8 +49,9 @@ NOT_CALLABLE = 1
 
 def values(**options: Any) -> dict[str, Any]:
     given = {name.replace("_", "-"): value for name, value in options.items()}
-    given.setdefault("port", 0)
-    given.setdefault("interface", "127.0.0.1")
+    if "personal" not in given:
+        given.setdefault("port", 0)
+        given.setdefault("interface", "127.0.0.1")
     return check_values(KIND.options, given)
 
 

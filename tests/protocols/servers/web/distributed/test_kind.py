@@ -51,6 +51,9 @@ def test_personal_and_user_together(reactor: Reactor, home: Path, monkeypatch: p
         b"#!/bin/sh\necho Content-Type: text/plain\necho\necho $SCRIPT_NAME $PATH_INFO $REMOTE_ADDR\n"
     )
     (home / "own" / "x.cgi").chmod(0o755)
+    for name, location in (("own.cgi", "/alice.twistd/"), ("elsewhere.cgi", "/alice/?a")):
+        (home / "own" / name).write_text(f"#!/bin/sh\necho 'Location: {location}'\necho\n")
+        (home / "own" / name).chmod(0o755)
     personal = make_service(values(personal=True, path=str(home / "own"), logfile=str(home / "access.log")))
     personal.bind(reactor)
     personal.start()
@@ -65,6 +68,9 @@ def test_personal_and_user_together(reactor: Reactor, home: Path, monkeypatch: p
         assert relay.curl("/alice.twistd/").output == b"from the own server"
         # Programs run in the user's own server, with the user's rights.
         assert relay.curl("/alice.twistd/x.cgi/info").output == b"/alice.twistd/x.cgi /info 127.0.0.1\n"
+        # A redirect within the own server is followed there, one to elsewhere by the client.
+        assert relay.curl("/alice.twistd/own.cgi").output == b"from the own server"
+        assert b"location: /alice/?a\r\n" in relay.curl("/alice.twistd/elsewhere.cgi", "-i").output
         assert b"Cannot connect" in relay.curl("/nobody-at-all.twistd/").output
     finally:
         relay.stop()
@@ -105,6 +111,9 @@ def test_a_personal_server_is_drained(reactor: Reactor, town: Town) -> None:
         ({"personal": True}, "nothing to serve"),
         ({"user": True, "path": "/tmp"}, "not both"),
         ({"user": True, "class": "a.B"}, "not both"),
+        ({"personal": True, "path": "/tmp", "port": 8081}, "not on a port"),
+        ({"personal": True, "path": "/tmp", "port": 8080, "listen": ("unix:/tmp/x",)}, "not on a port"),
+        ({"personal": True, "path": "/tmp", "interface": "127.0.0.1"}, "has no address"),
         ({"personal": True, "path": "/tmp", "https": 443, "certificate": "/etc/hostname"}, "no use for HTTPS"),
         ({"personal": True, "path": "/tmp", "listen": ("tcp:8080",)}, "unix: and systemd: only"),
     ],

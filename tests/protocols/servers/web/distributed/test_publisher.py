@@ -44,7 +44,7 @@ class Recorder(Referenceable):
         self.slow = False
         self.refuses = ""
 
-    def remote_message(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def message_received(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.calls.append((name, *args))
         if name == self.refuses:
             raise Error("not that")

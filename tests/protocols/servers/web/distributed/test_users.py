@@ -130,10 +130,16 @@ def test_a_file_of_somebody_else(town: Town, home: Path) -> None:
 def test_the_unknown_and_those_without_pages_look_alike(town: Town, home: Path) -> None:
     bare = town.add("bob")
     (bare / PAGES).rmdir()
-    answers = {town.curl(f"/{name}/").output for name in ("bob", "nobody-at-all")}
-    for answer in answers:
-        assert answer.startswith(b"HTTP/1.1 404 ")
-    assert len({answer.partition(b"\r\n\r\n")[2] for answer in answers}) == 1
+    for words, code in (
+        (("-X", "GET"), 404),
+        (("-X", "DELETE"), 405),
+        (("-d", "a=b"), 405),
+        (("-X", "OPTIONS"), 204),
+    ):
+        answers = [town.curl(f"/{name}/", *words).output for name in ("bob", "nobody-at-all")]
+        for answer in answers:
+            assert answer.startswith(b"HTTP/1.1 %d " % code)
+        assert len({answer.partition(b"\r\n\r\n")[2] for answer in answers}) == 1
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Stage:
         self.view.start()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> object:
-        return self.view.remote_message(name, args, kwargs)
+        return self.view.message_received(name, args, kwargs)
 
     def producer(self) -> RemoteReference:
         return RemoteReference(self.broker, 7)
@@ -148,6 +148,15 @@ def test_what_breaks_a_rule_fails_the_page(stage: Stage, name: str, args: tuple[
     assert isinstance(error, BadPage)
     with pytest.raises(Error):
         stage.call("write", b"x")
+
+
+def test_a_status_that_takes_for_ever_to_be_written_out(stage: Stage) -> None:
+    status: list[Any] = []
+    for _ in range(60):
+        status = [status, status]
+    with pytest.raises(Error):
+        stage.call("setResponseCode", status)
+    assert stage.errors
 
 
 def test_a_method_that_is_not_there_fails_nothing(stage: Stage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 import typing
@@ -86,6 +87,33 @@ def error_log() -> Iterator[ErrorLog]:
         yield handler
     finally:
         logger.removeHandler(handler)
+
+
+@pytest.fixture
+def untraced_threads() -> Iterator[None]:
+    """Keep coverage out of the threads that the test starts, for those that are interrupted.
+
+    An exception that comes just where the tracer gives its lock back leaves it locked for ever, for everybody.
+    """
+    traced = threading.gettrace()
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        threading.settrace(traced)
+
+
+@pytest.fixture
+def untraced(untraced_threads: None) -> Iterator[None]:
+    """Keep coverage out of this thread, too: while an exception is on its way to a thread that sleeps, CPython
+    3.11 has every traced thread loop on one step.
+    """
+    traced = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(traced)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ if typing.TYPE_CHECKING:
 
     from portable.reactor import Reactor
 
+pytestmark = pytest.mark.usefixtures("untraced_threads")
+
 
 class Audience:
     def __init__(self) -> None:

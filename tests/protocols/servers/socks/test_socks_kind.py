@@ -311,8 +311,8 @@ def test_relaying_a_gibibyte_to_a_client_that_pauses_takes_no_memory(reactor: Re
         sink = wait_for(reactor, through_it.connect(reactor, lambda: SlowSink(reactor, source)))
         wait_until(reactor, lambda: sink.eof, 55)
         assert sink.count == count
-        # What two connections of the system's hold, and less than a mebibyte of ours.
-        assert 0 < sink.most_on_the_way < 32 * MEBIBYTE
+        # What the buffers of two connections hold, which the system lets grow, and little of ours.
+        assert 0 < sink.most_on_the_way < 64 * MEBIBYTE
         sink.transport.close()
 
 

@@ -21,6 +21,8 @@ if typing.TYPE_CHECKING:
     from portable.reactor import Reactor
     from portable.transport import Address
 
+pytestmark = pytest.mark.usefixtures("untraced_threads")
+
 
 def test_log_in_and_compute(reactor: Reactor, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "portable.telnet"), console(reactor) as served:
@@ -141,6 +143,7 @@ def test_endless_output_is_bounded_and_interrupted(reactor: Reactor) -> None:
         assert person.say("1") == "1\n"
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_statement_that_waits_in_c_is_left_behind(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "GRACE", 0.05)
     with console(reactor) as served:
@@ -168,7 +171,7 @@ def test_only_so_many_statements_run_at_one_time(reactor: Reactor) -> None:
             wait_until(reactor, lambda count=count: _running(served) == count + 1)  # type: ignore[misc]  # a default
         assert "wait for one to end" in people[-1].say("1")
         people[0].client.send("\x03")
-        people[0].wait("KeyboardInterrupt")
+        assert "KeyboardInterrupt" in people[0].wait(">>> ")
         assert people[-1].say("1") == "1\n"
 
 

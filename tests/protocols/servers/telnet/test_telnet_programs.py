@@ -26,6 +26,8 @@ if typing.TYPE_CHECKING:
 
     from portable.reactor import Reactor
 
+pytestmark = pytest.mark.usefixtures("untraced_threads")
+
 PROGRAMS = [
     pytest.param(["inetutils-telnet"], "inetutils-telnet", id="inetutils"),
     pytest.param(["busybox", "telnet"], "busybox-static", id="busybox"),

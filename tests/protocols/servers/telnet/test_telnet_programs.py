@@ -17,6 +17,7 @@ from portable.testing import wait_for, wait_until
 from protocols.telnet import codes
 from protocols.telnet.client import TelnetClient
 from protocols.telnet.naws import WindowSize
+from tests.acceptance.shell import free_ports
 from tests.protocols.servers.telnet.consoles import console
 from tests.protocols.servers.telnet.programs import require, terminal
 
@@ -157,8 +158,8 @@ def telnetd(reactor: Reactor, tmp_path: pathlib.Path) -> Iterator[int]:
         "#!/bin/sh\nstty size\necho term $TERM\nread line\necho got $line\nstty size\nread line\n"
     )
     script.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    # Not a port that clients are given: while nobody listens there yet, ours could connect to itself.
+    port = free_ports(0)
     words = [busybox, "telnetd", "-F", "-K", "-b", f"127.0.0.1:{port}", "-l", str(script), "-f", "/dev/null"]
     process = subprocess.Popen(words, start_new_session=True)
     try:

@@ -119,6 +119,9 @@ class OpenFile:
                 count -= len(part)
         except OSError as exc:
             raise file_error(exc, self.path) from exc
+        except ValueError as exc:
+            # Closed by the loop, while a thread was reading.
+            raise refusal(self.path, "EBADF") from exc
         return b"".join(parts)
 
     def read_cached(self) -> bytes | None:

@@ -52,8 +52,11 @@ async def handle_PASS(session: Session, password: str) -> None:
         session.leave(421, "Too many logins have failed.")
         return
     account = await site.authenticate(session.name, password)
-    if account is not None:
-        site.attempts.succeeded(peer)
+    # Asked again: many connections may have guessed at the same time.
+    if account is not None and not site.attempts.refused(peer):
+        # Whoever guesses could otherwise have the failures forgotten by being anonymous now and then.
+        if account.proven:
+            site.attempts.succeeded(peer)
         _log.info("a login from %s", peer)
         session.account = account
         session.state = State.READY

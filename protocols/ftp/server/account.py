@@ -34,7 +34,9 @@ class Account:
     Attributes:
         files: what it can reach; the root is its working folder at first.
         permissions: letters of PERMISSIONS.
+        proven: the login took a password that not everybody knows.
     """
 
     files: FileSystem
     permissions: frozenset[str] = ALL
+    proven: bool = True

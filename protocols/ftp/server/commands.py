@@ -97,6 +97,10 @@ class TelnetFilter:
             self._refused += 1
             self._refusals += bytes([_IAC, _DONT if self._command == _WILL else _WONT, option])
 
+    def is_inside(self) -> bool:
+        """Return whether a command of Telnet has begun, and not ended."""
+        return self._state != _TEXT
+
     def take_refusals(self) -> bytes:
         """Return what is to be sent to the peer, once."""
         refusals, self._refusals = self._refusals, b""
@@ -111,8 +115,8 @@ class CommandParser:
         self._lines = LineReader(MAX_COMMAND)
 
     def __len__(self) -> int:
-        """Return how many bytes wait to become commands."""
-        return len(self._lines)
+        """Return how many bytes wait to become commands; the beginning of one of Telnet's counts as one."""
+        return len(self._lines) + self._telnet.is_inside()
 
     def receive_data(self, data: bytes) -> None:
         """Buffer `data`. Never raises: see `next_command`."""

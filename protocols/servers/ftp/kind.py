@@ -102,7 +102,7 @@ class FTPService(PortService):
         if reactor is None or files is None:
             raise AssertionError("a login before bind")
         if self._values["anonymous"] and name.lower() in ANONYMOUS:
-            return succeed(Account(files, READING))
+            return succeed(Account(files, READING, proven=False))
         account = Account(files, self._permissions.get(name, ALL))
 
         def checked(right: bool) -> Account | None:

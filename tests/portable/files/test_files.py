@@ -321,6 +321,20 @@ def test_a_listing_that_fails(root: Path, walk: str, monkeypatch: pytest.MonkeyP
         assert refusal(folder.list_directory, 10) == "EIO"
 
 
+def test_a_file_that_is_closed_while_a_thread_reads_it(root: Path) -> None:
+    class ClosedMeanwhile(io.FileIO):
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            found = super().seek(offset, whence)
+            self.close()
+            return found
+
+    with open_beneath(str(root), ["hello"]) as opened:
+        assert opened.file is not None
+        opened.file.close()
+        opened.file = ClosedMeanwhile(root / "hello")
+        assert refusal(opened.read, 0, 5) == "EBADF"
+
+
 def test_a_read_that_fails(root: Path) -> None:
     with open_beneath(str(root), ["hello"]) as opened:
         assert opened.file is not None

@@ -10,16 +10,15 @@ import typing
 import pytest
 
 from portable.attempts import LoginAttempts
-from portable.deferred import Deferred
+from portable.deferred import Deferred, succeed
 from portable.testing import ManualClock, MemoryTransport, wait_for, wait_until
 from portable.tls import context_options
-from protocols.ftp.server import FTPServer, PassivePorts
+from protocols.ftp.server import Account, FTPServer, PassivePorts
 from protocols.ftp.server import channels as channels_module
 from tests.protocols.ftp.server.conftest import Line
 
 if typing.TYPE_CHECKING:
     from portable.transport import Address
-    from protocols.ftp.server import Account
     from tests.protocols.ftp.server.conftest import Case
 
 
@@ -123,7 +122,8 @@ def test_paths_lead_nowhere_else(case: Case, path: str) -> None:
     assert client.ask(f"RETR {path}").startswith("550")
 
 
-@pytest.mark.parametrize("bytes_after", [b"PASS right\r\n", b"\x16\x03\x01", b"x"])
+# The last are the beginnings of Telnet's commands, which would take away what comes first by TLS.
+@pytest.mark.parametrize("bytes_after", [b"PASS right\r\n", b"\x16\x03\x01", b"x", b"\xff", b"\xff\xfa"])
 def test_auth_tls_takes_nothing_that_came_in_clear(
     case: Case, bytes_after: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,6 +191,40 @@ def test_guessing_is_slow_and_ends(case: Case, caplog: pytest.LogCaptureFixture)
     assert client.ask("PASS right").startswith("421")
     client.wait_for_end()
     assert "secret" not in caplog.text
+
+
+def test_guesses_that_are_made_at_once_count(case: Case) -> None:
+    case.site.attempts = LoginAttempts(case.reactor, 3)
+    case.site.attempts.wait = lambda peer: 0.0  # type: ignore[method-assign]
+    waiting: list[Deferred[Account | None]] = []
+
+    def later(name: str, password: str) -> Deferred[Account | None]:
+        waiting.append(Deferred())
+        return waiting[-1]
+
+    case.authenticate = later
+    clients = [case.client() for _ in range(4)]
+    for client in clients:
+        client.send("USER tom\r\nPASS guess\r\n")
+    wait_until(case.reactor, lambda: len(waiting) == 4)
+    for deferred, password in zip(waiting, ["a", "b", "c", "right"], strict=True):
+        case._authenticate("tom", password).add_callback(deferred.callback)
+    for client in clients:
+        assert [client.read()[:3] for _ in range(2)] == ["331", "530"]
+
+
+@pytest.mark.parametrize(("proven", "refused"), [(False, True), (True, False)])
+def test_only_a_password_has_failures_forgotten(case: Case, proven: bool, refused: bool) -> None:
+    case.site.attempts = LoginAttempts(case.reactor, 2)
+    case.site.attempts.wait = lambda peer: 0.0  # type: ignore[method-assign]
+    account = Account(case.files, proven=proven)
+    case.authenticate = lambda name, password: succeed(account if password == "right" else None)
+    client = case.client()
+    for password, code in (("wrong", "530"), ("right", "230"), ("wrong", "530")):
+        client.ask("USER anybody")
+        assert client.ask(f"PASS {password}").startswith(code)
+    client.ask("USER anybody")
+    assert client.ask("PASS right").startswith("421" if refused else "230")
 
 
 def test_names_are_not_told_apart(case: Case) -> None:

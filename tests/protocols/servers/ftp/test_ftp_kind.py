@@ -10,6 +10,7 @@ import typing
 
 import pytest
 
+from portable.attempts import LoginAttempts
 from portable.errors import ConfigurationError
 from portable.options import check_values
 from protocols.servers.ftp import KIND
@@ -100,6 +101,17 @@ def test_anonymous_reads_only(serve: Callable[..., Server], name: str) -> None:
                 client.voidcmd("SITE CHMOD 777 f")
 
     server.during(session)
+
+
+@pytest.mark.parametrize(("name", "forgotten"), [("anonymous", 0), ("tom", 1)])
+def test_to_be_anonymous_does_not_help_in_guessing(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, name: str, forgotten: int
+) -> None:
+    peers: list[object] = []
+    monkeypatch.setattr(LoginAttempts, "succeeded", lambda _, peer: peers.append(peer))
+    server = serve(anonymous=True, user=[KIND.option("user").parse("tom:secret")])
+    server.during(lambda: log_in(server, name).quit())
+    assert len(peers) == forgotten
 
 
 def test_passive_ports_and_masquerade(serve: Callable[..., Server]) -> None:

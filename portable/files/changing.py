@@ -57,12 +57,10 @@ class WritableFile:
 
     Attributes:
         status: as it was when opened.
-        created: whether it was not there before.
     """
 
-    def __init__(self, fd: int, status: FileStatus, created: bool, name: str) -> None:
+    def __init__(self, fd: int, status: FileStatus, name: str) -> None:
         self.status = status
-        self.created = created
         self._fd = fd
         self._name = name
 
@@ -145,7 +143,7 @@ def open_to_write(folder: OpenFile, name: str, *, exclusive: bool = False) -> Wr
         if not stat.S_ISREG(after.st_mode):
             os.close(fd)
             raise refusal(name, "EINVAL")
-        return WritableFile(fd, status_of(after), created, name)
+        return WritableFile(fd, status_of(after), name)
 
 
 def _refuse_irregular(result: os.stat_result, name: str) -> None:

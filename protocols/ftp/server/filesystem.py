@@ -64,11 +64,9 @@ class Writable(typing.Protocol):
 
     Attributes:
         size: bytes, when it was opened.
-        created: whether it was not there before.
     """
 
     size: int
-    created: bool
 
     def start_at(self, offset: int | None) -> None:
         """Have what is written begin at `offset`, and end the file with it; None to append. Before the first

@@ -1,7 +1,8 @@
 """A real folder as the file system of FTP accounts.
 
 Every operation walks from the root as `portable.files.open_beneath` does, and follows no symbolic link: links
-are not shown, and to name one is as good as to name nothing. All but the opening of files happens in threads.
+are not shown and lead nowhere, but one that stands where a file is removed or replaced goes itself. All but the
+opening of files happens in threads.
 """
 
 from __future__ import annotations
@@ -65,7 +66,6 @@ class _Writable:
         self._file = file
         self._begin: tuple[int | None] | None = None
         self.size = file.status.size
-        self.created = file.created
 
     def start_at(self, offset: int | None) -> None:
         """See `Writable.start_at`."""

@@ -56,11 +56,10 @@ class _Readable:
 class _Writable:
     """A file that is being written. See `protocols.ftp.server.filesystem.Writable`."""
 
-    def __init__(self, files: MemoryFiles, node: _Node, *, created: bool) -> None:
+    def __init__(self, files: MemoryFiles, node: _Node) -> None:
         self._files = files
         self._node = node
         self.size = len(node.content)
-        self.created = created
 
     def start_at(self, offset: int | None) -> None:
         """See `Writable.start_at`."""
@@ -168,12 +167,11 @@ class MemoryFiles:
         if not path:
             raise FileError("the root is a folder", "EISDIR")
         folder = self._folder(path[:-1])
-        created = path[-1] not in folder.children
-        if created:
+        if path[-1] not in folder.children:
             folder.children[path[-1]] = self._make(is_folder=False)
         elif exclusive:
             raise FileError("the file exists", "EEXIST")
-        return _Writable(self, self._file(path), created=created)
+        return _Writable(self, self._file(path))
 
     def make_folder(self, path: Path) -> Deferred[None]:
         """See `FileSystem.make_folder`."""

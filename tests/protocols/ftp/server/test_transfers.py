@@ -26,7 +26,6 @@ class File:
         self.size = size
         self.content: bytes | None = None
         self.file: typing.BinaryIO | None = io.BytesIO(content)
-        self.created = False
         self.closed = False
         self.begin: int | None = -1
         self.writes: list[tuple[bytes, Deferred[None]]] = []

@@ -88,16 +88,14 @@ def test_files(wait: Wait, files: FileSystem) -> None:
 def test_a_file_that_is_closed_unwritten(wait: Wait, files: FileSystem) -> None:
     write(wait, files, ("f",), b"old")
     file = wait(files.open_to_write(("f",)))
-    assert not file.created
     wait(file.close())
     assert read(wait, files, ("f",)) == b"old"
     file = wait(files.open_to_write(("f",)))
     file.start_at(0)
     wait(file.close())
     assert read(wait, files, ("f",)) == b""
-    file = wait(files.open_to_write(("new",)))
-    assert file.created
-    wait(file.close())
+    wait(wait(files.open_to_write(("new",))).close())
+    assert read(wait, files, ("new",)) == b""
 
 
 def test_folders(wait: Wait, files: FileSystem) -> None:

@@ -162,11 +162,11 @@ class BaseLoop(UnsupportedLoop):
         running = asyncio._get_running_loop()  # noqa: SLF001 - asyncio offers both to loops
         if running is self:
             return function(*args)
-        asyncio._set_running_loop(self)  # noqa: SLF001
+        asyncio._set_running_loop(self)  # noqa: SLF001 - likewise
         try:
             return function(*args)
         finally:
-            asyncio._set_running_loop(running)  # noqa: SLF001
+            asyncio._set_running_loop(running)  # noqa: SLF001 - likewise
 
     # Asynchronous generators
 
@@ -205,7 +205,7 @@ class BaseLoop(UnsupportedLoop):
     def _run_handle(self, handle: asyncio.Handle) -> None:
         if not handle.cancelled() and not self._closed:
             # A handle's own method, as every loop uses it: it knows the context and reports errors.
-            self.within(handle._run)  # noqa: SLF001
+            self.within(handle._run)  # noqa: SLF001 - as every loop does
 
     def call_soon(
         self, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None

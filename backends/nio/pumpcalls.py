@@ -26,7 +26,7 @@ class PumpCalls:
         Raises:
             PumpError: Java has thrown.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # left to the subclass
 
     def listen_tcp(self, host: str, port: int, backlog: int, reuse_port: bool, /) -> int:
         return int(self._try(self._pump.listenTcp, host, port, backlog, reuse_port))

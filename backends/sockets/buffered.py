@@ -183,7 +183,7 @@ class BufferedStream:
 
     def describe_peer(self) -> str:
         """Return how to name this connection in the log."""
-        raise NotImplementedError
+        raise NotImplementedError  # left to the subclass
 
     def _tell_end(self) -> None:
         """Call the protocol's `connection_lost`, and let go of it."""

@@ -99,11 +99,11 @@ class Front:
     @property
     def poller(self) -> Watcher:
         """See above."""
-        raise NotImplementedError
+        raise NotImplementedError  # left to the subclass
 
     def call_soon_threadsafe(self, callback: typing.Callable[..., object], *args: object) -> QueuedCall:
         """See `Threads.call_soon_threadsafe`."""
-        raise NotImplementedError
+        raise NotImplementedError  # left to the subclass
 
     # Life
 

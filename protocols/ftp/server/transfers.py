@@ -103,11 +103,11 @@ class Transfer(Protocol):
 
     def begin(self, transport: Transport) -> None:
         """Begin: the data connection is open, and its reading paused."""
-        raise NotImplementedError
+        raise NotImplementedError  # left to the subclass
 
     def release(self) -> Deferred[None] | None:
         """Close the file; None if that is done at once."""
-        raise NotImplementedError
+        raise NotImplementedError  # left to the subclass
 
     def _connected(self, transport: Transport) -> None:
         transport.set_protocol(self)

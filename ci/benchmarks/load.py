@@ -1,15 +1,21 @@
-"""The clients: plain sockets and one epoll, so that no peer is measured by its own tools."""
+"""The clients, so that no peer is measured by its own tools.
+
+What comes in small pieces is sent by a program in C (`load.c`, or wrk): a client in Python is no faster than
+the servers, which then get one message or two at a time, and are measured waiting.
+"""
 
 from __future__ import annotations
 
-import select
+import atexit
+import functools
+import pathlib
+import shutil
 import socket
-import struct
 import subprocess
+import tempfile
 import time
 
 _TIMEOUT = 20.0
-_RESET = struct.pack("ii", 1, 0)
 
 
 def _connect(port: int) -> socket.socket:
@@ -18,54 +24,32 @@ def _connect(port: int) -> socket.socket:
     return sock
 
 
+@functools.cache
+def _fast_client() -> str:
+    """Compile `load.c`; return the path of the program."""
+    source = pathlib.Path(__file__).with_name("load.c")
+    program = pathlib.Path(tempfile.mkdtemp(prefix="portable-bench-")) / "load"
+    atexit.register(shutil.rmtree, program.parent)
+    try:
+        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
+    except FileNotFoundError:
+        raise SystemExit("ci/bench: the load is made by a C program, and there is no cc; install gcc") from None
+    return str(program)
+
+
+def _run_fast_client(kind: str, port: int, seconds: float, connections: int, request: bytes) -> int:
+    command = [_fast_client(), kind, str(port), str(seconds), str(connections)]
+    return int(subprocess.run(command, input=request, check=True, stdout=subprocess.PIPE).stdout)
+
+
 def ping_pong(port: int, seconds: float, request: bytes, connections: int = 100) -> int:
     """Send `request` on each connection whenever the whole of it has come back; return how often it did."""
-    socks = {sock.fileno(): sock for sock in (_connect(port) for _ in range(connections))}
-    poller = select.epoll()
-    missing = dict.fromkeys(socks, len(request))
-    for fd, sock in socks.items():
-        poller.register(fd, select.EPOLLIN)
-        sock.sendall(request)
-    done = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for fd, _flags in poller.poll(_TIMEOUT):
-            sock = socks[fd]
-            data = sock.recv(65536)
-            if not data:
-                raise ConnectionError("the server closed a connection")
-            missing[fd] -= len(data)
-            if missing[fd] == 0:
-                done += 1
-                missing[fd] = len(request)
-                sock.send(request)
-    poller.close()
-    for sock in socks.values():
-        sock.close()
-    return done
+    return _run_fast_client("ping-pong", port, seconds, connections, request)
 
 
 def connect_echo_close(port: int, seconds: float, concurrent: int = 16) -> int:
-    """Open a connection, send 64 bytes, read them back, close; `concurrent` at a time."""
-    request = b"x" * 64
-    done = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        socks = [_connect(port) for _ in range(concurrent)]
-        for sock in socks:
-            sock.sendall(request)
-        for sock in socks:
-            missing = len(request)
-            while missing:
-                missing -= len(sock.recv(missing))
-            # Reset rather than closed, or the ports in TIME-WAIT would run out; the server sees an end first.
-            sock.shutdown(socket.SHUT_WR)
-        for sock in socks:
-            sock.recv(1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            sock.close()
-            done += 1
-    return done
+    """Open a connection, send 64 bytes, read them back, close; `concurrent` at a time. Return how often."""
+    return _run_fast_client("connect", port, seconds, concurrent, b"x" * 64)
 
 
 def idle_connections(port: int, count: int) -> list[socket.socket]:

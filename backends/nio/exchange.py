@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import typing
-from array import array
 
 from backends.nio.bridge import ABORT, ACCEPTED, DATA
 
@@ -57,9 +56,9 @@ class Exchange:
         self._poll = bridge.poll
         self._event_headers = bridge.event_headers
         self._event_payloads = bridge.event_payloads
-        self._op_headers = bridge.op_headers.cast("i")
+        self._op_headers = bridge.op_headers
         self._op_payloads = bridge.op_payloads
-        self._most_ops = len(self._op_headers) // 4
+        self._most_ops = len(self._op_headers) // _HEADER.size
         self._left: list[tuple[int, int, int, bytes]] = []  # decoded, but an exception came between
 
     def put(self, kind: int, ident: int, arg: int = 0, data: Buffer = b"") -> None:
@@ -75,18 +74,18 @@ class Exchange:
             return self._poll(0 if self._left else timeout, 0)
         self.ops = []
         payloads, self.payloads = self.payloads, []
-        size = sum(map(len, payloads)) if len(payloads) > 1 else len(payloads[0]) if payloads else 0
+        size = sum(ops[3::4])
         count = len(ops) // 4
         if size > len(self._op_payloads) or count > self._most_ops:
             ops, payloads = self._apply_first(ops, payloads)
             count = len(ops) // 4
-            size = sum(map(len, payloads))
+            size = sum(ops[3::4])
         self._copy(ops, payloads, size)
         return self._poll(0 if self._left else timeout, count)
 
     def _copy(self, ops: list[int], payloads: list[Buffer], size: int) -> None:
         """Fill the shared buffers."""
-        self._op_headers[: len(ops)] = array("i", ops)
+        struct.pack_into(f"{len(ops)}i", self._op_headers, 0, *ops)
         if not size:
             return
         if len(payloads) == 1:
@@ -121,7 +120,7 @@ class Exchange:
         payloads, self.payloads = self.payloads, []
         if ops:
             ops, payloads = self._apply_first(ops, payloads)
-            self._copy(ops, payloads, sum(map(len, payloads)))
+            self._copy(ops, payloads, sum(ops[3::4]))
             self._bridge.apply(len(ops) // 4)
 
     def deliver(self, result: int) -> None:
@@ -135,7 +134,7 @@ class Exchange:
         payloads: typing.Any = self._event_payloads
         long = size > _LONG * count
         if not long:
-            payloads = bytes(payloads[:size])
+            payloads = payloads[:size].tobytes()
         position = 0
         channels = self.channels
         records = _HEADER.iter_unpack(self._event_headers[: 16 * count])

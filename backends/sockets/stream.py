@@ -331,7 +331,8 @@ class Stream(BufferedStream):
         if self._mask:
             self._mask = 0
             self._reactor.poller.forget(self.fd)
-        self._drop_chunks()
+        if self._chunks:
+            self._drop_chunks()
         self._io.close()
         self._tell_end()
 

@@ -192,22 +192,18 @@ class Stream(BufferedStream):
         try:
             while chunks and not self._blocked:
                 data = chunks[0]
-                count = 1
                 if type(data) is FileRegion:
                     self._send_region(data)
                     continue
                 if len(chunks) > 1:
-                    data, count = self._joined()
+                    data = self._join()
                 sent = self._io.send(data)  # type: ignore[arg-type] # mypy does not narrow by type() negatively
                 self._sent += sent
                 self._size -= sent
-                if not self._size:
-                    chunks.clear()
-                    break
                 if sent == len(data):  # type: ignore[arg-type]
-                    del chunks[:count]
+                    del chunks[0]
                 else:
-                    chunks[:count] = [memoryview(data)[sent:]]  # type: ignore[arg-type]
+                    chunks[0] = memoryview(data)[sent:]  # type: ignore[arg-type]
                     self._blocked = True
         except (BlockingIOError, InterruptedError):
             self._blocked = True
@@ -216,8 +212,8 @@ class Stream(BufferedStream):
         if self._blocked or self._mask & WRITE:
             self._watch()
 
-    def _joined(self) -> tuple[bytes | bytearray | memoryview, int]:
-        """Return the leading chunks as one, and how many they are: about _SEND_SIZE bytes, up to a file."""
+    def _join(self) -> bytes | bytearray | memoryview:
+        """Make one of the leading chunks, about _SEND_SIZE bytes, up to a file; return it."""
         parts: list[bytes | bytearray | memoryview] = []
         size = 0
         for chunk in self._chunks:
@@ -225,7 +221,9 @@ class Stream(BufferedStream):
                 break
             parts.append(chunk)
             size += len(chunk)
-        return (b"".join(parts) if len(parts) > 1 else parts[0]), len(parts)
+        joined = b"".join(parts) if len(parts) > 1 else parts[0]
+        self._chunks[: len(parts)] = [joined]
+        return joined
 
     def _send_region(self, region: FileRegion) -> None:
         """Send of `region` what the kernel takes."""

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -26,6 +27,8 @@ _LINES = b"".join(b"line number %02d of a pipelined batch\r\n" % number for numb
 _IDLE = 3000
 # Seconds of CPU time before the measurement. A JVM compiles in threads of its own; that is paid once.
 _WARM_UP = {"portable-nio": 8.0}
+
+_PROCESSORS = sorted(os.sched_getaffinity(0))
 
 # Takes a port and seconds; returns the units of work done.
 Work = typing.Callable[[int, float], int]
@@ -129,9 +132,19 @@ def server(peer: str, scenario: str) -> typing.Iterator[tuple[int, int]]:
             line = process.stdout.readline()
             if not line:
                 raise SystemExit(f"ci/bench: the {peer} server for {scenario!r} did not start")
+            keep_apart(process.pid)
             yield process.pid, int(line)
         finally:
             process.kill()
+
+
+def keep_apart(pid: int) -> None:
+    """Give the servers a processor, and the clients, our children, the others: moving about costs both."""
+    first, *others = _PROCESSORS
+    if others:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(task), {first})
+        os.sched_setaffinity(0, others)
 
 
 def cpu_seconds(pid: int) -> float:

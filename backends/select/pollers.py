@@ -62,7 +62,8 @@ class EpollPoller:
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
         self.close = self._epoll.close
-        self._poll = self._epoll.poll
+        # It takes None for ever, rounds up to a millisecond, and brings 1,023 events at most.
+        self.wait = self._epoll.poll
 
     def register(self, fd: int, mask: int) -> None:
         """See `Poller.register`."""
@@ -73,11 +74,6 @@ class EpollPoller:
 
     def forget(self, fd: int) -> None:
         """See `Poller.forget`. The kernel does it when the descriptor is closed: one system call less."""
-
-    def wait(self, timeout: float | None) -> typing.Sequence[tuple[int, int]]:
-        """See `Poller.wait`."""
-        # epoll rounds up to a millisecond by itself.
-        return self._poll(-1 if timeout is None else timeout, _MAX_EVENTS)
 
 
 class PollPoller:

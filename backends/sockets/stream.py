@@ -41,8 +41,6 @@ _log = logging.getLogger("portable.sockets")
 _READ_SIZE = 64 * 1024
 # Bytes joined into one send. Joining more costs more in copying than it saves in system calls.
 _SEND_SIZE = 256 * 1024
-_NOT_READ = ~READ
-_NOT_WRITE = ~WRITE
 
 # Linux; 0 elsewhere.
 _TCP_CORK: int = getattr(socket, "TCP_CORK", 0)
@@ -117,7 +115,8 @@ class Stream(BufferedStream):
 
     def on_event(self, flags: int) -> None:
         """Take what the poller reported."""
-        if flags & _NOT_WRITE and self._mask & READ and not self._closing:
+        # The two are tested for being the only bit: any other means a failure, which the next call explains.
+        if flags != WRITE and not self._closing and self._mask != WRITE:
             try:
                 data = self._io.recv(_READ_SIZE)
             except (BlockingIOError, InterruptedError):
@@ -138,7 +137,7 @@ class Stream(BufferedStream):
                     self._protocol_failed()
                 finally:
                     self.flush()
-        if flags & _NOT_READ and self._mask & WRITE:
+        if flags != READ and self._mask & WRITE:
             self._blocked = False
             self.flush()
 
@@ -153,8 +152,28 @@ class Stream(BufferedStream):
     def flush(self) -> None:
         """Send what waits; then, if that was all, do what was waiting for it. The loop calls this."""
         self._dirty = False
-        if self._chunks and not self._blocked and not self._lost:
-            self._send_chunks()
+        chunks = self._chunks
+        if chunks and not self._blocked and not self._lost:
+            try:
+                data = chunks[0]
+                if type(data) is bytes and len(chunks) == 1:
+                    # One answer, taken whole, is nearly every message: worth being treated on the way.
+                    sent = self._io.send(data)
+                    self._sent += sent
+                    self._size -= sent
+                    if self._size:
+                        chunks[0] = memoryview(data)[sent:]
+                        self._blocked = True
+                    else:
+                        chunks.clear()
+                else:
+                    self._send_chunks()
+            except (BlockingIOError, InterruptedError):
+                self._blocked = True
+            except OSError as exc:
+                self._lose(connection_failure(exc))
+            if self._blocked or self._mask & WRITE:
+                self._watch()
         if self._lost:
             self._finish()
         elif not self._writable:
@@ -187,30 +206,27 @@ class Stream(BufferedStream):
             self._protocol_failed()
 
     def _send_chunks(self) -> None:
-        """Send what the kernel takes."""
+        """Send what the kernel takes.
+
+        Raises:
+            OSError: it takes no more now, or never again.
+        """
         chunks = self._chunks
-        try:
-            while chunks and not self._blocked:
-                data = chunks[0]
-                if type(data) is FileRegion:
-                    self._send_region(data)
-                    continue
-                if len(chunks) > 1:
-                    data = self._join()
-                sent = self._io.send(data)  # type: ignore[arg-type] # mypy does not narrow by type() negatively
-                self._sent += sent
-                self._size -= sent
-                if sent == len(data):  # type: ignore[arg-type]
-                    del chunks[0]
-                else:
-                    chunks[0] = memoryview(data)[sent:]  # type: ignore[arg-type]
-                    self._blocked = True
-        except (BlockingIOError, InterruptedError):
-            self._blocked = True
-        except OSError as exc:
-            self._lose(connection_failure(exc))
-        if self._blocked or self._mask & WRITE:
-            self._watch()
+        while chunks and not self._blocked:
+            data = chunks[0]
+            if type(data) is FileRegion:
+                self._send_region(data)
+                continue
+            if len(chunks) > 1:
+                data = self._join()
+            sent = self._io.send(data)  # type: ignore[arg-type] # mypy does not narrow by type() negatively
+            self._sent += sent
+            self._size -= sent
+            if sent == len(data):  # type: ignore[arg-type]
+                del chunks[0]
+            else:
+                chunks[0] = memoryview(data)[sent:]  # type: ignore[arg-type]
+                self._blocked = True
 
     def _join(self) -> bytes | bytearray | memoryview:
         """Make one of the leading chunks, about _SEND_SIZE bytes, up to a file; return it."""

@@ -69,7 +69,7 @@ def _send_file(session: Session, offset: int, file: Readable) -> None:
 
 
 async def handle_STOR(session: Session, argument: str) -> None:
-    """Take a file. The old content goes when the data connection is there, not before."""
+    """Take a file. The old content goes, or a new file is made, when the client has sent something."""
     offset = session.take_restart()
     await _receive(session, session.resolve(argument), offset)
 

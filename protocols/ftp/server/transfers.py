@@ -298,6 +298,7 @@ class StreamDownload(Transfer):
 
 class Upload(Transfer):
     """Writes what the client sends. What came before a connection broke is written too: it can be resumed.
+    Unless something came, or the end of an empty file, there is no new file and the old one is as it was.
 
     Args:
         file: closed in the end.
@@ -320,6 +321,7 @@ class Upload(Transfer):
         self._decode = decode
         self._unwritten: list[bytes] = []
         self._unwritten_size = 0
+        self._started = False  # the file was told where to begin
         self._writing = False
         self._complete = False  # the client has sent everything
         self._paused = False
@@ -327,14 +329,20 @@ class Upload(Transfer):
 
     def begin(self, transport: Transport) -> None:
         """See `Transfer.begin`."""
-        self._file.start_at(self._offset)
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """See `Protocol.data_received`."""
+        self._start()
         if self._decode is not None:
             data = self._decode(data)
         self._take(data)
+
+    def _start(self) -> None:
+        """Have a new file made, or the old content go: the first byte has come, or the end of an empty file."""
+        if not self._started:
+            self._started = True
+            self._file.start_at(self._offset)
 
     def _take(self, data: bytes) -> None:
         if self._error is not None or not data:
@@ -348,6 +356,7 @@ class Upload(Transfer):
 
     def eof_received(self) -> bool:
         """See `Protocol.eof_received`."""
+        self._start()
         self._complete = True
         # Over TLS the transport now closes by itself.
         self._ending = True

@@ -152,10 +152,11 @@ def test_a_listing_that_fails(clock: ManualClock) -> None:
 def test_an_upload_waits_for_the_disk(clock: ManualClock) -> None:
     file = File()
     running = Running(Upload(clock, STALL, None, file, None), clock)
-    assert file.begin is None
+    assert file.begin == -1, "nothing has come yet"
     piece = b"x" * 300_000
     for _ in range(3):
         running.transport.receive(piece)
+    assert file.begin is None
     assert not running.transport.is_reading()
     file.writes[0][1].callback(None)
     assert running.transport.is_reading()

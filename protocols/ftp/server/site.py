@@ -26,7 +26,7 @@ class Limits:
     """Seconds, unless said otherwise.
 
     Attributes:
-        login: from the connection to the login. Commands do not put it off.
+        login: from the connection to the login, and from a logout to the next one. Commands do not put it off.
         idle: from one complete command to the next, transfers not counted; 0 for no limit. Bytes that are no
             command yet do not put it off.
         connect: for a data connection to be used after its announcement, and then to come about.

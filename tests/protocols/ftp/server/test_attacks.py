@@ -12,12 +12,15 @@ import pytest
 from portable.attempts import LoginAttempts
 from portable.deferred import Deferred, succeed
 from portable.testing import ManualClock, MemoryTransport, wait_for, wait_until
-from portable.tls import context_options
+from portable.tls import client_options, context_options, server_options
 from protocols.ftp.server import Account, FTPServer, PassivePorts
 from protocols.ftp.server import channels as channels_module
+from tests.portable.tls.certs import Authority
 from tests.protocols.ftp.server.conftest import Line
 
 if typing.TYPE_CHECKING:
+    from pathlib import Path
+
     from portable.transport import Address
     from tests.protocols.ftp.server.conftest import Case
 
@@ -359,6 +362,33 @@ def test_no_time_limit(case: Case) -> None:
     timed.server.drain()
     timed.clock.advance(0)
     assert timed.transport.take().startswith(b"421")
+
+
+@pytest.mark.parametrize("idle", [0, 300])
+@pytest.mark.parametrize("command", [b"REIN", b"USER ann"])
+def test_who_has_logged_out_must_log_in_again_in_time(case: Case, idle: float, command: bytes) -> None:
+    case.limit(idle=idle)
+    timed = Timed(case)
+    timed.log_in()
+    timed.clock.advance(50)
+    begin = timed.clock.time()
+    while not timed.transport.lost and timed.clock.time() < begin + 1000:
+        timed.transport.receive(command + b"\r\n")
+        timed.clock.advance(10)
+    assert timed.clock.time() - begin <= 61
+    assert timed.transport.take().endswith(b"421 The login took too long.\r\n")
+
+
+def test_whom_auth_tls_has_logged_out_must_log_in_again_in_time(case: Case, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ours")
+    case.site.tls = server_options(*authority.issue("server", "localhost"))
+    client = case.user()
+    case.limit(idle=0, login=0.3)
+    assert client.ask("AUTH TLS").startswith("234")
+    client.control.transport = client.control.transport.start_tls(
+        client_options("localhost", ca=authority.pem), 0
+    )
+    assert client.read() == "421 The login took too long."
 
 
 def test_unix_sockets_have_no_data_connections(case: Case) -> None:

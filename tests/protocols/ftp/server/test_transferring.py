@@ -152,6 +152,7 @@ def test_a_store_without_a_data_connection_leaves_no_empty_file(case: Case, comm
     assert client.ask("EPSV").startswith("229")
     assert client.ask(command).startswith("150")
     assert client.read().startswith("425")
+    case.limit()
     assert client.fetch("NLST") == b""
 
 

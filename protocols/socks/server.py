@@ -103,6 +103,10 @@ class SocksServer(RelayEnd):
         """See `Protocol.eof_received`. Before the whole request it is the end."""
         if self._incoming is not None or self._ended_by_refusal:
             return None
+        if self._waiting and self._work is not None:
+            # Slots are few, and a client that does not wait any more needs none.
+            self._work.cancel()
+            return None
         return super().eof_received()
 
     def connection_lost(self, exc: TransportError | None) -> None:
@@ -239,6 +243,8 @@ class SocksServer(RelayEnd):
         proxy = self._proxy
         looking_up = ensure_deferred(self._permitted(request))
         hosts = await looking_up.timeout(proxy.limits.connect, self._clock)
+        if self._ended:
+            raise Refused("the client left")
         if proxy.waiting >= proxy.limits.binds:
             raise Refused("too many BIND requests wait")
         proxy.waiting += 1

@@ -21,8 +21,9 @@ from protocols.servers.web.programrun import Output, ProgramFailed, Run
 from protocols.servers.web.turns import NoTurn, Turns
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.files import OpenFile
-    from portable.reactor import Clock, Processes
+    from portable.reactor import Processes
     from protocols.http.request import Request
     from protocols.http.resource import Rendered
     from protocols.servers.web.processors import Answer, Program

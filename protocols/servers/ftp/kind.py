@@ -91,7 +91,7 @@ class FTPService(PortService):
         Raises:
             ConfigurationError: names what is wrong with the passwords; certificates were not touched.
         """
-        # First, because certificates that are bad are told in the log: nothing is changed if this fails.
+        # First: if this raises, nothing has changed. Certificates that are bad are told in the log.
         self._accounts.load()
         super().reload()
         if self._tls is not None:

@@ -183,20 +183,23 @@ class RelayEnd(Protocol):
 
     Attributes:
         transport: None before `connection_made`.
+        ended: whether its peer has said that it will send no more.
         lost: whether `connection_lost` was called.
+        error: what it was called with.
         received: bytes, ever.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.transport: Transport | None = None
+        self.ended = False
         self.lost = False
+        self.error: TransportError | None = None
         self.received = 0
         self._clock = clock
         self._linger: Timer | None = None
         self._quiet: Timer | None = None
         self._partner: RelayEnd | None = None
         self._early: list[bytes] = []
-        self._ended = False  # its peer has said that it will send no more
 
     @property
     def partner(self) -> RelayEnd | None:
@@ -219,7 +222,7 @@ class RelayEnd(Protocol):
 
     def eof_received(self) -> bool | None:
         """See `Protocol.eof_received`."""
-        self._ended = True
+        self.ended = True
         if self._partner is not None:
             self._pass_end(self._partner)
         return True
@@ -237,6 +240,7 @@ class RelayEnd(Protocol):
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
         self.lost = True
+        self.error = exc
         self._early = []
         if self._linger is not None:
             self._linger.cancel()
@@ -287,9 +291,9 @@ class RelayEnd(Protocol):
 
     def _pass_end(self, partner: RelayEnd) -> None:
         transport = _transport(partner)
-        if partner._ended or not transport.can_write_eof():
+        if partner.ended or not transport.can_write_eof():
             transport.close()
-            if partner._ended:
+            if partner.ended:
                 _transport(self).close()
         else:
             transport.write_eof()
@@ -301,7 +305,7 @@ class RelayEnd(Protocol):
             _transport(partner).writelines(early)
 
     def _joined(self, partner: RelayEnd) -> None:
-        if self._ended:
+        if self.ended:
             self._pass_end(partner)
         _transport(self).resume_reading()
 

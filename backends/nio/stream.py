@@ -84,7 +84,7 @@ class NioStream(BufferedStream):
         self._handed = 0  # bytes ever given to Java
         # Regions given to Java whole, with `_handed` at that time.
         self._finishing: list[tuple[int, FileRegion]] = []
-        self._told_paused = False  # Java knows that the protocol wants no data
+        self._told_paused = False  # Java knows that no data is wanted
         self._holding = True  # what comes must not go to the protocol now
         self._held: list[bytes] = []
         self._eof_held = False
@@ -160,6 +160,8 @@ class NioStream(BufferedStream):
             held.clear()
         elif not self._paused and self._protocol is not NOBODY:
             self._holding = False
+            if self._told_paused:
+                self._mark_dirty()
             if self._eof_held:
                 self._eof_held = False
                 self._end_reading()
@@ -218,9 +220,12 @@ class NioStream(BufferedStream):
         exchange = self._reactor.exchange
         if self.id not in exchange.channels:
             return
-        if self._told_paused != self._paused and not self._closing:
-            self._told_paused = self._paused
-            exchange.put(PAUSE_READ if self._paused else RESUME_READ, self.id)
+        # Reading goes on when the protocol has everything that was read before: behind that there may be a reset,
+        # which ends the connection at once.
+        pause = self._paused or bool(self._held)
+        if self._told_paused != pause and not self._closing:
+            self._told_paused = pause
+            exchange.put(PAUSE_READ if pause else RESUME_READ, self.id)
         handed = self._hand_over(_HAND_OVER - self._backlog) if self._chunks else 0
         if self._finishing or (handed and (self._chunks or self._writing_paused)):
             # What the kernel took at once is not told: look again after the poll.

@@ -218,6 +218,26 @@ def test_pause_reading_holds_the_end_of_stream_back(reactor: Reactor) -> None:
     assert server.calls == ["made", "data", "eof", "lost"]
 
 
+def test_what_waited_while_reading_was_paused_comes_before_a_reset(reactor: Reactor) -> None:
+    """What the peer sent before it reset the connection is received first, however late reading is resumed."""
+    server = End(on_data=lambda end, _: end.transport.pause_reading())
+    peer = raw_client(reactor, server)
+    peer.sendall(bytes(100_000))
+    reset_sent = False
+    while not server.lost:
+        wait_until(reactor, lambda: server.lost or not server.transport.is_reading())
+        for _ in range(5):
+            reactor.step(0.01)
+        if not reset_sent:
+            reset_sent = True
+            reset(peer)
+        # From a call that the loop makes before it looks at the sockets.
+        reactor.call_soon(server.transport.resume_reading)
+        reactor.step()
+    assert len(server.data) == 100_000
+    assert type(server.reason) is ConnectionReset
+
+
 def test_pause_reading_in_connection_made(reactor: Reactor) -> None:
     """The earliest moment is early enough."""
     server = End(on_made=lambda end: end.transport.pause_reading())

@@ -38,8 +38,8 @@ DEFAULT_OPTIONS = (
     "-XX:+UseSerialGC",
     "-Xms16m",
     "-Xmx256m",
-    # What slow readers have not taken yet waits here, 64 KB for each at least.
-    "-XX:MaxDirectMemorySize=512m",
+    # A reactor's buffers take 2 MB of this, however many connections it has.
+    "-XX:MaxDirectMemorySize=64m",
     # No file in the directory for temporary ones, written every few milliseconds.
     "-XX:-UsePerfData",
 )

@@ -14,7 +14,6 @@ import typing
 __all__ = [
     "ABORT",
     "ACCEPTED",
-    "BACKLOG",
     "CLOSE",
     "CLOSED",
     "CONNECTED",
@@ -23,9 +22,11 @@ __all__ = [
     "EOF",
     "ERROR",
     "PAUSE_READ",
+    "REFUSED",
     "RESUME_READ",
     "SENDTO",
     "STARVED",
+    "WRITABLE",
     "WRITE",
     "WRITE_EOF",
     "Bridge",
@@ -40,19 +41,23 @@ CONNECTED = 2  # payload: the peer
 DATA = 3
 EOF = 4
 CLOSED = 5  # arg 0: because we asked; 1: payload is the errno name
-BACKLOG = 6  # arg: bytes that Java holds and the kernel has not taken; told when that changes
+WRITABLE = 6  # arg 1: the kernel takes something again; 0, of a datagram socket: it does not
 DATAGRAM = 7  # arg: length of the sender's address at the start of the payload
 ERROR = 8  # of a datagram socket, which goes on; payload is the errno name
 STARVED = 9  # a listener has paused itself for want of descriptors; payload is the errno name
 
 # Operations.
-WRITE = 1
-CLOSE = 2  # flush first
+WRITE = 1  # what is not taken, and all that follows until WRITABLE, stays with us: see REFUSED
+CLOSE = 2  # ignored while WRITABLE is to come
 ABORT = 3
 PAUSE_READ = 4
 RESUME_READ = 5
-WRITE_EOF = 6  # flush first
+WRITE_EOF = 6  # ignored while WRITABLE is to come
 SENDTO = 7  # arg: length of the address at the start of the payload; 0 on a connected socket
+
+# In the result of `poll`: the lengths in the headers of WRITE operations, in `op_headers`, are not all what
+# they were. Each is now what was taken.
+REFUSED = 1 << 31
 
 # The modules that know one bridge each, the first that can be used is taken. Inside a Java program it must be
 # Jep, and everywhere else importing that one fails.
@@ -88,11 +93,13 @@ class Bridge(typing.Protocol):
 
     def poll(self, timeout: int, ops: int, /) -> int:
         """Apply `ops` operations, wait at most `timeout` milliseconds (-1: for ever) for events, and return
-        the number of events plus the length of their payloads times 2**32.
+        the number of events, plus the length of their payloads times 2**32, plus perhaps REFUSED.
         """
 
-    def apply(self, ops: int, /) -> None:
-        """Apply `ops` operations, because more are to come than the buffers hold."""
+    def apply(self, ops: int, /) -> bool:
+        """Apply `ops` operations, because more are to come than the buffers hold; return whether any was
+        REFUSED.
+        """
 
     def listen_tcp(self, host: str, port: int, backlog: int, reuse_port: bool, /) -> int:
         """Return the id of a listener that does not accept yet."""

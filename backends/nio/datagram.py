@@ -6,7 +6,7 @@ import logging
 import typing
 
 from backends.nio.addresses import format_address, parse_address
-from backends.nio.bridge import ABORT, BACKLOG, CLOSE, CLOSED, DATAGRAM, ERROR, SENDTO, PumpError
+from backends.nio.bridge import ABORT, CLOSE, CLOSED, DATAGRAM, ERROR, SENDTO, WRITABLE, PumpError
 from backends.nio.connector import connect_failure
 from backends.nio.listener import check_address, listen_failure
 from backends.sockets.names import MAX_PORT, is_literal
@@ -46,7 +46,6 @@ class NioDatagrams:
         self._known: dict[bytes, Address] = {}
         self._received = 0
         self._sent = 0
-        self._paused = False
         self._closing = False
         self._early: list[tuple[int, int, bytes]] | None = []  # until the protocol knows us
         reactor.exchange.channels[ident] = self
@@ -85,9 +84,8 @@ class NioDatagrams:
             self._call(self._protocol.datagram_received, datagram, self._address(data[:arg]))
         elif kind == ERROR:
             self._call(self._protocol.error_received, connection_lost_error(data.decode()))
-        elif kind == BACKLOG and bool(arg) != self._paused:
-            self._paused = bool(arg)
-            self._call(self._protocol.pause_writing if arg else self._protocol.resume_writing)
+        elif kind == WRITABLE:
+            self._call(self._protocol.resume_writing if arg else self._protocol.pause_writing)
 
     def _address(self, raw: bytes) -> Address:
         address = self._known.get(raw)

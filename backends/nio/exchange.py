@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import typing
 
-from backends.nio.bridge import ABORT, ACCEPTED, DATA
+from backends.nio.bridge import ABORT, ACCEPTED, DATA, REFUSED
 
 if typing.TYPE_CHECKING:
     from backends.nio.bridge import Bridge
@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["Exchange", "PumpChannel"]
 
 _HEADER = struct.Struct("4i")
-_COUNT_MASK = 0xFFFFFFFF
+_COUNT_MASK = REFUSED - 1
 # Bytes. Payloads that are longer on average are copied one by one; shorter ones all at once and then cut.
 _LONG = 2048
 
@@ -37,6 +37,13 @@ class PumpChannel(typing.Protocol):
 
     def abort(self) -> None:
         """Close, because the reactor does."""
+
+
+class PumpWriter(PumpChannel, typing.Protocol):
+    """A channel that puts WRITE operations."""
+
+    def on_refused(self, data: Buffer, count: int, arg: int, /) -> None:
+        """Take back the last `count` bytes of the `data` of a WRITE that was put with this `arg`."""
 
 
 class Exchange:
@@ -59,6 +66,7 @@ class Exchange:
         self._op_headers = bridge.op_headers
         self._op_payloads = bridge.op_payloads
         self._most_ops = len(self._op_headers) // _HEADER.size
+        self._long = 0  # bytes for which `make_room` was called since operations were handed over
         self._left: list[tuple[int, int, int, bytes]] = []  # decoded, but an exception came between
 
     def put(self, kind: int, ident: int, arg: int = 0, data: Buffer = b"") -> None:
@@ -74,14 +82,19 @@ class Exchange:
             return self._poll(0 if self._left else timeout, 0)
         self.ops = []
         payloads, self.payloads = self.payloads, []
+        self._long = 0
         size = sum(ops[3::4])
         count = len(ops) // 4
         if size > len(self._op_payloads) or count > self._most_ops:
             ops, payloads = self._apply_first(ops, payloads)
             count = len(ops) // 4
             size = sum(ops[3::4])
+            timeout = 0  # whoever had bytes refused may have work now
         self._copy(ops, payloads, size)
-        return self._poll(0 if self._left else timeout, count)
+        result = self._poll(0 if self._left else timeout, count)
+        if result & REFUSED:
+            self._take_back(ops, payloads)
+        return result
 
     def _copy(self, ops: list[int], payloads: list[Buffer], size: int) -> None:
         """Fill the shared buffers."""
@@ -106,8 +119,7 @@ class Exchange:
         for index in range(0, len(ops), 4):
             length = ops[index + 3]
             if index - start >= 4 * self._most_ops or size + length > room:
-                self._copy(ops[start:index], payloads[payload_start:payload], size)
-                self._bridge.apply((index - start) // 4)
+                self._apply(ops[start:index], payloads[payload_start:payload], size)
                 start, payload_start, size = index, payload, 0
             size += length
             if length:
@@ -118,10 +130,38 @@ class Exchange:
         """Hand over all operations without waiting. Events they cause come with the next `poll`."""
         ops, self.ops = self.ops, []
         payloads, self.payloads = self.payloads, []
+        self._long = 0
         if ops:
             ops, payloads = self._apply_first(ops, payloads)
-            self._copy(ops, payloads, sum(ops[3::4]))
-            self._bridge.apply(len(ops) // 4)
+            self._apply(ops, payloads, sum(ops[3::4]))
+
+    def _apply(self, ops: list[int], payloads: list[Buffer], size: int) -> None:
+        self._copy(ops, payloads, size)
+        if self._bridge.apply(len(ops) // 4):
+            self._take_back(ops, payloads)
+
+    def _take_back(self, ops: list[int], payloads: list[Buffer]) -> None:
+        """Give the bytes that were not taken back to their owners, the last ones first."""
+        headers = struct.unpack_from(f"{len(ops)}i", self._op_headers)
+        payload = len(payloads)
+        for index in range(len(ops) - 4, -1, -4):
+            length = ops[index + 3]
+            if length:
+                payload -= 1
+                refused = length - headers[index + 3]
+                writer = self.channels.get(ops[index + 1]) if refused else None
+                if writer is not None:
+                    typing.cast("PumpWriter", writer).on_refused(payloads[payload], refused, ops[index + 2])
+
+    def make_room(self, size: int) -> None:
+        """Prepare for a long WRITE of at most `size` bytes.
+
+        Hands over what waits if that would be more than is handed over at once, so that what many streams have
+        to write in one turn does not pile up here.
+        """
+        if self._long + size > len(self._op_payloads):
+            self.apply()
+        self._long += size
 
     def deliver(self, result: int) -> None:
         """Tell the channels about the events that a `poll` with this result has brought."""

@@ -41,7 +41,7 @@ class JepBridge(PumpCalls):
         self._buffers = [pump.eventHeaders(), pump.eventPayloads(), pump.opHeaders(), pump.opPayloads()]
         self.event_headers, self.event_payloads, self.op_headers, self.op_payloads = map(view_of, self._buffers)
         self.poll: Callable[[int, int], int] = pump.poll
-        self.apply: Callable[[int], None] = pump.apply
+        self.apply: Callable[[int], bool] = pump.apply
 
     def _try(self, method: Callable[..., T], *args: object) -> T:
         try:

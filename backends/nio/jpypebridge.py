@@ -75,7 +75,7 @@ class JPypeBridge(PumpCalls):
         self.op_payloads = view_of(pump.opPayloads())
         # Java's own methods, for the two that count: what they raise is not expected.
         self.poll: Callable[[int, int], int] = pump.poll
-        self.apply: Callable[[int], None] = pump.apply
+        self.apply: Callable[[int], bool] = pump.apply
 
     def _try(self, method: Callable[..., object], *args: object) -> typing.Any:
         try:

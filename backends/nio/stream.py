@@ -1,9 +1,9 @@
 """One open byte stream whose socket is Java's.
 
 What happens to written bytes: `write` keeps them here. At the end of the turn `flush` hands them to Java, which
-gives them to the kernel at once and holds what that does not take: its backlog, told by BACKLOG events. No more
-than `_HAND_OVER` bytes are given into the backlog of one connection; the rest waits here, where it costs no
-copy, until the backlog has gone. The water marks count both.
+gives them to the kernel at once. What that does not take comes back in the same turn, by `on_refused`, and
+waits here for the WRITABLE event: so a peer that does not read costs Java nothing, and a file on its way to it
+costs nobody anything, because its bytes are read again. How much is handed over follows what was taken before.
 
 What was read before the protocol said `pause_reading` is on its way already, and is held here until it is
 wanted.
@@ -17,12 +17,12 @@ import typing
 from backends.nio.addresses import parse_address
 from backends.nio.bridge import (
     ABORT,
-    BACKLOG,
     CLOSE,
     CLOSED,
     EOF,
     PAUSE_READ,
     RESUME_READ,
+    WRITABLE,
     WRITE,
     WRITE_EOF,
     PumpError,
@@ -34,16 +34,17 @@ from portable.errors import ConnectionAborted, TransportError, connection_lost_e
 if typing.TYPE_CHECKING:
     from backends.nio.pumpreactor import PumpReactor
     from portable.protocol import StreamProtocol
-    from portable.transport import Address
+    from portable.transport import Address, Buffer
 
 __all__ = ["NioStream"]
 
 _log = logging.getLogger("portable.nio")
 
-# Bytes given to Java at most before it has told that the kernel took them.
+# Bytes handed over in one turn: the most, and the least after the kernel has refused some.
 _HAND_OVER = 256 * 1024
-# Bytes of a file read at once, on the loop.
-_PIECE = 128 * 1024
+_LEAST_HAND_OVER = 16 * 1024
+# The `arg` of a WRITE whose bytes are a file's.
+_OF_FILE = 1
 
 
 class NioStream(BufferedStream):
@@ -57,7 +58,6 @@ class NioStream(BufferedStream):
     """
 
     __slots__ = (
-        "_backlog",
         "_close_sent",
         "_eof_held",
         "_finishing",
@@ -66,8 +66,10 @@ class NioStream(BufferedStream):
         "_holding",
         "_peer",
         "_plain",
+        "_region",
         "_sockname",
         "_told_paused",
+        "_window",
         "id",
     )
 
@@ -80,10 +82,10 @@ class NioStream(BufferedStream):
         self.id = ident
         self._peer = peer
         self._sockname = sockname
-        self._backlog = 0  # bytes in Java
-        self._handed = 0  # bytes ever given to Java
-        # Regions given to Java whole, with `_handed` at that time.
-        self._finishing: list[tuple[int, FileRegion]] = []
+        self._handed = 0  # bytes ever given to Java and not refused
+        self._window = _HAND_OVER  # bytes to hand over at most
+        self._region: FileRegion | None = None  # whose bytes were handed over last
+        self._finishing: list[FileRegion] = []  # handed over whole
         self._told_paused = False  # Java knows that no data is wanted
         self._holding = True  # what comes must not go to the protocol now
         self._held: list[bytes] = []
@@ -119,8 +121,9 @@ class NioStream(BufferedStream):
 
     def on_event(self, kind: int, arg: int, data: bytes) -> None:
         """See `PumpChannel.on_event`."""
-        if kind == BACKLOG:
-            self._on_backlog(arg)
+        if kind == WRITABLE:
+            self._blocked = False
+            self._mark_dirty()
         elif kind == EOF:
             if self._holding:
                 self._eof_held = True
@@ -130,7 +133,6 @@ class NioStream(BufferedStream):
             if arg and not self._lost:
                 self._error = connection_lost_error(data.decode())
             elif self._close_sent and not self._lost:  # all of it was flushed
-                self._backlog = 0
                 self._finish_regions()
             self._finish()
 
@@ -166,21 +168,32 @@ class NioStream(BufferedStream):
                 self._eof_held = False
                 self._end_reading()
 
-    def _on_backlog(self, size: int) -> None:
-        """Java holds `size` bytes now."""
-        self._backlog = size
-        self._blocked = size > 0
+    def on_refused(self, data: Buffer, count: int, arg: int) -> None:
+        """See `PumpWriter.on_refused`. Java has ignored what followed, too."""
+        self._handed -= count
+        self._size += count
+        self._window = min(max(2 * (len(data) - count), _LEAST_HAND_OVER), _HAND_OVER)
+        self._blocked = True
         self._plain = False
-        if self._finishing:
-            self._finish_regions()
+        self._close_sent = self._eof_sent = False
+        region = self._region
+        if arg != _OF_FILE or region is None:
+            rest = memoryview(data)[-count:]
+            # A short rest must not keep the whole.
+            self._chunks.insert(0, rest if count > len(data) // 2 else bytes(rest))
+        else:
+            region.put_back(count)
+            if region in self._finishing:
+                self._finishing.remove(region)
+                self._chunks.insert(0, region)
         if self._writable:
             self._judge()
-        if self._chunks and size < _HAND_OVER:
+        else:
             self._mark_dirty()
 
     def _judge(self) -> None:
         """Tell the protocol if a water mark was passed."""
-        size = self._size + self._backlog
+        size = self._size
         if size > self._high:
             if not self._writing_paused:
                 self._writing_paused = True
@@ -220,71 +233,82 @@ class NioStream(BufferedStream):
         exchange = self._reactor.exchange
         if self.id not in exchange.channels:
             return
-        # Reading goes on when the protocol has everything that was read before: behind that there may be a reset,
-        # which ends the connection at once.
+        # Reading goes on when the protocol has everything that was read before: behind that there may be a
+        # reset, which ends the connection at once.
         pause = self._paused or bool(self._held)
         if self._told_paused != pause and not self._closing:
             self._told_paused = pause
             exchange.put(PAUSE_READ if pause else RESUME_READ, self.id)
-        handed = self._hand_over(_HAND_OVER - self._backlog) if self._chunks else 0
+        handed = self._hand_over() if self._chunks and not self._blocked else 0
         if self._finishing or (handed and (self._chunks or self._writing_paused)):
-            # What the kernel took at once is not told: look again after the poll.
+            # That the kernel took it is not told: look again after the poll.
             self._reactor.call_soon(self._look_again)
         if not self._writable:
             if not self._chunks:
                 self._flush_end()
+            elif self._closing and not self._told_paused:
+                self._told_paused = True
+                exchange.put(PAUSE_READ, self.id)
         elif not handed:
             self._judge()
         self._plain = not (
-            self._chunks
-            or self._backlog
-            or self._finishing
-            or self._writing_paused
-            or self._lost
-            or not self._writable
+            self._chunks or self._finishing or self._writing_paused or self._lost or not self._writable
         )
 
     def _look_again(self) -> None:
-        if self._finishing:
-            self._finish_regions()
-        if not self._lost and (self._chunks or self._writing_paused):
+        """After the poll."""
+        self._finish_regions()
+        if not (self._lost or self._blocked):
+            self._window = min(2 * self._window, _HAND_OVER)
             if self._writable:
                 self._judge()
-            if self._chunks and self._backlog < _HAND_OVER:
+            if self._chunks:
                 self._mark_dirty()
 
-    def _hand_over(self, room: int) -> int:
-        """Give Java at most `room` bytes; return how many."""
-        parts: list[bytes | bytearray | memoryview] = []
-        taken = done = 0
+    def _hand_over(self) -> int:
+        """Give Java some of what waits, up to a file or some of that; return how many bytes."""
+        exchange = self._reactor.exchange
+        exchange.make_room(self._window)
+        room = self._window
         chunks = self._chunks
-        while done < len(chunks) and taken < room:
+        parts: list[Buffer] = []
+        done = 0
+        region = None
+        while done < len(chunks) and room > 0:
             chunk = chunks[done]
             if isinstance(chunk, FileRegion):
-                data: bytes | bytearray | memoryview = chunk.take(min(room - taken, _PIECE))
-                if chunk.done:
-                    # What the file turned out to lack is not waiting any more.
-                    self._size -= chunk.left
-                    self._finishing.append((self._handed + taken + len(data), chunk))
-                    done += 1
-            elif len(chunk) <= room - taken:
-                data = chunk
+                region = chunk
+                break
+            if len(chunk) <= room:
                 done += 1
+                parts.append(chunk)
             else:
                 view = memoryview(chunk)
-                data = view[: room - taken]
-                chunks[done] = view[room - taken :]
-            if data:
-                parts.append(data)
-                taken += len(data)
+                parts.append(view[:room])
+                chunks[done] = view[room:]
+            room -= len(parts[-1])
         del chunks[:done]
-        if taken:
-            exchange = self._reactor.exchange
-            exchange.ops += (WRITE, self.id, 0, taken)
-            exchange.payloads.append(b"".join(parts) if len(parts) > 1 else parts[0])
-            self._size -= taken
-            self._handed += taken
-        return taken
+        if parts:
+            exchange.put(WRITE, self.id, 0, b"".join(parts) if len(parts) > 1 else parts[0])
+        if region is not None:
+            room -= self._hand_over_file(region, room)
+        handed = self._window - room
+        self._size -= handed
+        self._handed += handed
+        return handed
+
+    def _hand_over_file(self, region: FileRegion, room: int) -> int:
+        """Give Java at most `room` bytes of `region`, which waits first; return how many."""
+        data = region.take(room)
+        if region.done:
+            # What the file turned out to lack is not waiting any more.
+            self._size -= region.left
+            self._finishing.append(region)
+            del self._chunks[0]
+        if data:
+            self._region = region
+            self._reactor.exchange.put(WRITE, self.id, _OF_FILE, data)
+        return len(data)
 
     def _flush_end(self) -> None:
         """Everything was handed over: do what `close` or `write_eof` asked for."""
@@ -298,9 +322,8 @@ class NioStream(BufferedStream):
 
     def _finish_regions(self) -> None:
         """Tell about the files of which the kernel has taken everything."""
-        taken = self._handed - self._backlog
-        while self._finishing and self._finishing[0][0] <= taken:
-            self._finishing.pop(0)[1].finish()
+        while self._finishing:
+            self._finishing.pop(0).finish()
 
     # The Transport's methods: see portable.transport.
 
@@ -332,9 +355,6 @@ class NioStream(BufferedStream):
                 else:
                     self._holding = False
 
-    def get_write_buffer_size(self) -> int:
-        return self._size + self._backlog
-
     def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:
         if name == "peername":
             if isinstance(self._peer, str):
@@ -347,7 +367,7 @@ class NioStream(BufferedStream):
         if name == "bytes_received":
             return self._received
         if name == "bytes_sent":
-            return self._handed - self._backlog
+            return self._handed
         return default
 
     def _ask_sockname(self, default: typing.Any) -> typing.Any:
@@ -396,8 +416,6 @@ class NioStream(BufferedStream):
         self._lost = True
         self._writable = False
         self._plain = False
-        regions = [region for _, region in self._finishing]
-        self._finishing.clear()
-        self._backlog = 0
+        regions, self._finishing = self._finishing, []
         self._drop_chunks(regions)
         self._tell_end()

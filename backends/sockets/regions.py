@@ -78,6 +78,12 @@ class FileRegion:
             self.done = True
         return data
 
+    def put_back(self, count: int) -> None:
+        """Have the last `count` bytes that `take` gave be taken once more: they were not sent."""
+        self._offset -= count
+        self.left += count
+        self.done = False
+
     def send_to(self, fd: int, send: typing.Callable[[Buffer], int]) -> int:
         """Send once what the stream with descriptor `fd` takes, and return how many bytes that were.
 

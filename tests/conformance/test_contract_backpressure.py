@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import pathlib
+import random
 import resource
+import socket
 import typing
 
 import pytest
@@ -14,9 +18,6 @@ from portable.testing import wait_for, wait_until
 from tests.conformance.judge import End, connected, raw_client
 
 if typing.TYPE_CHECKING:
-    import pathlib
-    import socket
-
     from portable.deferred import Deferred
     from portable.reactor import Reactor
 
@@ -257,6 +258,74 @@ def test_send_file_to_a_slow_reader(reactor: Reactor, big_file: pathlib.Path) ->
         received = receive_all(reactor, peer, MUCH + 3)
         assert received == big_file.read_bytes()[:MUCH] + b"end"
         assert wait_for(reactor, sent) == MUCH
+
+
+def test_writes_and_files_to_a_slow_reader_keep_their_order(reactor: Reactor, big_file: pathlib.Path) -> None:
+    """Wherever the kernel cuts what it takes, and whatever is written meanwhile."""
+    draw = random.Random(5)
+    content = big_file.read_bytes()
+    expected = bytearray()
+    server = End(keep_open=True)
+    with raw_client(reactor, server) as peer, big_file.open("rb") as file:
+        received = bytearray()
+        for _ in range(80):
+            for _ in range(draw.randrange(5)):
+                count = draw.choice([1, 100, 20_000, 70_000, 300_000, 600_000])
+                offset = draw.randrange(1_000_000)
+                if draw.randrange(2):
+                    server.transport.write(content[offset : offset + count])
+                else:
+                    server.transport.send_file(file, offset, count)
+                expected += content[offset : offset + count]
+            reactor.step()
+            peer.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                received += peer.recv(draw.choice([100, 100_000]))
+        server.transport.write_eof()
+        received += receive_all(reactor, peer, len(expected) - len(received) + 1)
+        assert received == expected
+        assert server.transport.get_extra_info("bytes_sent") == len(expected)
+        assert server.transport.get_write_buffer_size() == 0
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has now."""
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_many_slow_readers_of_a_file_cost_no_memory(reactor: Reactor, big_file: pathlib.Path) -> None:
+    """What the kernel does not take stays in the file, however many readers there are; and none is cut off."""
+    many = 150
+    servers: list[End] = []
+
+    def made() -> End:
+        servers.append(End())
+        return servers[-1]
+
+    listener = reactor.listen(made, "127.0.0.1")
+    assert not isinstance(listener.address, str)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(big_file.open("rb"))
+        peers = []
+        for count in range(many):
+            peers.append(stack.enter_context(socket.create_connection(listener.address)))
+            wait_until(reactor, lambda expected=count + 1: len(servers) == expected)
+        before = resident()
+        sent = [server.transport.send_file(file, 0, MUCH) for server in servers]
+        for _ in range(40):
+            reactor.step(0.005)
+        grown = resident() - before
+        assert receive_all(reactor, peers[0], MUCH) == big_file.read_bytes()[:MUCH]
+        assert wait_for(reactor, sent[0]) == MUCH
+        assert not any(server.lost for server in servers)
+        for deferred in sent[1:]:
+            deferred.add_errback(lambda _: None)
+            assert not deferred.called
+        for server in servers:
+            server.transport.abort()
+        wait_until(reactor, lambda: all(server.lost for server in servers))
+        listener.close()
+    assert grown < 15_000_000, f"{grown} bytes more memory"
 
 
 @pytest.mark.parametrize("ending", ["peer", "abort"])

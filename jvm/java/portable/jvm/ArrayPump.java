@@ -74,7 +74,10 @@ public final class ArrayPump implements AutoCloseable {
     public long poll(int timeoutMillis, int nops) throws PumpException {
         handOver(nops);
         long result = pump.poll(timeoutMillis, nops);
-        eventFields.get(0, eventHeaders, 0, (int) result * FIELDS);
+        if ((result & Pump.REFUSED) != 0) {
+            opFields.get(0, opHeaders, 0, nops * FIELDS);
+        }
+        eventFields.get(0, eventHeaders, 0, (int) (result & ~Pump.REFUSED) * FIELDS);
         eventBytes.get(0, eventPayloads, 0, (int) (result >>> 32));
         return result;
     }
@@ -83,10 +86,15 @@ public final class ArrayPump implements AutoCloseable {
      * Does what {@link Pump#apply} does.
      *
      * @param nops see there
+     * @return see there
      */
-    public void apply(int nops) {
+    public boolean apply(int nops) {
         handOver(nops);
-        pump.apply(nops);
+        boolean refused = pump.apply(nops);
+        if (refused) {
+            opFields.get(0, opHeaders, 0, nops * FIELDS);
+        }
+        return refused;
     }
 
     private void handOver(int nops) {

@@ -10,8 +10,9 @@ import java.nio.channels.SocketChannel;
 /**
  * One byte stream, TCP or Unix.
  *
- * <p>A write goes to the kernel at once. What it does not take waits in the backlog, and writability is watched
- * until it has gone; it is watched at no other time.
+ * <p>A write goes to the kernel at once. What it does not take is refused and stays with whoever wrote it, and so
+ * is everything after that until WRITABLE was told; writability is watched at no other time. Nothing is kept here,
+ * or peers that do not read would fill our memory, of which the part outside the heap is small.
  */
 final class Connection extends Slot {
     // Bytes read in one turn. Reading less costs more calls; more leaves the processor's cache.
@@ -21,21 +22,19 @@ final class Connection extends Slot {
 
     private final SocketChannel channel;
     private final boolean tcp;
-    private final Backlog backlog;
     private boolean connecting;
     private boolean paused; // the other side wants no data now
     private boolean ended; // the peer has ended its direction
-    private boolean closing; // close when the backlog has gone
-    private boolean endAsked; // end our direction when the backlog has gone
+    private boolean full; // something was refused, and WRITABLE is still to come
+    private boolean writable; // WRITABLE is to be told
+    private boolean endSent; // our direction has ended
     private String error; // why it ended; null for what we asked for
-    private long reportedBacklog;
     private int servedTurn;
 
     Connection(Pump pump, SocketChannel channel, boolean tcp) throws PumpException {
         super(pump);
         this.channel = channel;
         this.tcp = tcp;
-        this.backlog = new Backlog(pump.pool);
         pump.connections++;
     }
 
@@ -102,8 +101,12 @@ final class Connection extends Slot {
         if ((operations & SelectionKey.OP_READ) != 0 && !waiting && servedTurn != pump.turn) {
             read();
         }
-        if ((operations & SelectionKey.OP_WRITE) != 0 && !dead) {
-            flush();
+        if ((operations & SelectionKey.OP_WRITE) != 0 && full && !dead) {
+            pump.selector.progress = true;
+            full = false;
+            writable = true;
+            pump.reportLater(this);
+            watch();
         }
     }
 
@@ -117,7 +120,7 @@ final class Connection extends Slot {
     }
 
     private boolean isReading() {
-        return !(paused || ended || closing || dead || connecting);
+        return !(paused || ended || dead || connecting);
     }
 
     private void finishConnecting() {
@@ -140,7 +143,7 @@ final class Connection extends Slot {
         pump.selector.progress = true;
         pump.events.addText(
                 EventBuffer.CONNECTED, id, 0, Addresses.textOrNothing(channel::getRemoteAddress));
-        flush();
+        watch();
     }
 
     private void read() {
@@ -179,11 +182,9 @@ final class Connection extends Slot {
             return;
         }
         switch (kind) {
-            case Pump.WRITE -> write(payload);
             case Pump.CLOSE -> {
-                if (!closing) {
-                    closing = true;
-                    finishAsked();
+                if (!full) {
+                    end(null);
                 }
             }
             case Pump.ABORT -> abort();
@@ -195,74 +196,47 @@ final class Connection extends Slot {
                 paused = false;
                 watch();
             }
-            case Pump.WRITE_EOF -> {
-                if (!endAsked) {
-                    endAsked = true;
-                    finishAsked();
-                }
-            }
+            case Pump.WRITE_EOF -> endOutput();
             default -> { }
         }
     }
 
-    private void write(ByteBuffer data) {
-        if (closing || endAsked) {
-            return;
+    @Override
+    int write(ByteBuffer data) {
+        if (dead || endSent) {
+            return data.remaining();
         }
-        try {
-            if (!connecting && backlog.isEmpty()) {
-                channel.write(data);
-                if (!data.hasRemaining()) {
-                    return;
-                }
-            }
-            backlog.append(data);
-        } catch (IOException | OutOfMemoryError e) {
-            end(ErrnoNames.of(e));
-            return;
-        }
-        pump.reportLater(this);
-        watch();
-    }
-
-    /** Writes of the backlog what the kernel takes. */
-    private void flush() {
-        if (!backlog.isEmpty()) {
+        if (!full && !connecting) {
             try {
-                backlog.writeTo(channel, pump.gathered);
+                channel.write(data);
             } catch (IOException e) {
                 end(ErrnoNames.of(e));
-                return;
+                return data.remaining();
             }
-            pump.selector.progress = true;
-            pump.reportLater(this);
         }
-        finishAsked();
+        if (data.hasRemaining() && !full) {
+            full = true;
+            watch();
+        }
+        return data.remaining();
     }
 
-    /** Ends the stream or our direction of it, if that was asked for and nothing is left to write. */
-    private void finishAsked() {
-        if (backlog.isEmpty()) {
-            if (closing) {
-                end(null);
-                return;
-            }
-            if (endAsked && !connecting) {
-                try {
-                    channel.shutdownOutput();
-                } catch (IOException e) {
-                    end(ErrnoNames.of(e));
-                    return;
-                }
-            }
+    private void endOutput() {
+        if (full || connecting || endSent) {
+            return;
         }
-        watch();
+        endSent = true;
+        try {
+            channel.shutdownOutput();
+        } catch (IOException e) {
+            end(ErrnoNames.of(e));
+        }
     }
 
     private void watch() {
         if (!connecting) {
-            int read = paused || ended || closing ? 0 : SelectionKey.OP_READ;
-            watch(backlog.isEmpty() ? read : read | SelectionKey.OP_WRITE);
+            int read = paused || ended ? 0 : SelectionKey.OP_READ;
+            watch(full ? read | SelectionKey.OP_WRITE : read);
         }
     }
 
@@ -282,7 +256,6 @@ final class Connection extends Slot {
         error = code;
         pump.selector.progress = true;
         closeChannel();
-        backlog.release();
         pump.reportLater(this);
     }
 
@@ -300,12 +273,12 @@ final class Connection extends Slot {
             forget();
             return true;
         }
-        if (backlog.bytes() != reportedBacklog) {
+        if (writable) {
             if (!events.hasRoom()) {
                 return false;
             }
-            reportedBacklog = backlog.bytes();
-            events.add(EventBuffer.BACKLOG, id, (int) Math.min(reportedBacklog, Integer.MAX_VALUE), 0);
+            writable = false;
+            events.add(EventBuffer.WRITABLE, id, 1, 0);
         }
         return true;
     }

@@ -16,6 +16,8 @@ final class Datagrams extends Slot {
 
     // Datagrams taken in one turn, so that a flood leaves the others their share.
     private static final int MOST_READS = 64;
+    // Bytes. Datagrams may be lost anyway; a queue without end helps nobody.
+    private static final int MOST_QUEUED = 64 * 1024;
 
     private final DatagramChannel channel;
     private final boolean connected;
@@ -153,11 +155,8 @@ final class Datagrams extends Slot {
     /** Keeps the datagram, if there is room; they may be lost anyway. */
     private void enqueue(InetSocketAddress to, ByteBuffer datagram) {
         if (queued == null) {
-            try {
-                queued = pump.pool.take();
-            } catch (OutOfMemoryError e) {
-                return;
-            }
+            // On the heap, of which there is more. For sending, Java copies it into a buffer of the thread's.
+            queued = ByteBuffer.allocate(MOST_QUEUED).limit(0);
         }
         int offset = queued.limit();
         int length = datagram.remaining();
@@ -188,10 +187,7 @@ final class Datagrams extends Slot {
 
     private void dropQueue() {
         queue.clear();
-        if (queued != null) {
-            pump.pool.give(queued);
-            queued = null;
-        }
+        queued = null;
     }
 
     private void watch() {

@@ -17,7 +17,7 @@ final class EventBuffer {
     static final int DATA = 3;
     static final int EOF = 4;
     static final int CLOSED = 5;
-    static final int BACKLOG = 6;
+    static final int WRITABLE = 6;
     static final int DATAGRAM = 7;
     static final int ERROR = 8;
     static final int STARVED = 9;

@@ -24,13 +24,17 @@ import java.util.ArrayDeque;
  * its whole life and nothing afterwards: an operation with the id of something that has ended is ignored.
  *
  * <p>Events: 1 ACCEPTED (arg = listener, payload = remote address), 2 CONNECTED (payload = remote address),
- * 3 DATA, 4 EOF, 5 CLOSED (arg = 0: as asked for; 1: payload = errno name), 6 BACKLOG (arg = bytes that wait
- * here because the kernel is full), 7 DATAGRAM (arg = length of the sender's address at the beginning of the
+ * 3 DATA, 4 EOF, 5 CLOSED (arg = 0: as asked for; 1: payload = errno name), 6 WRITABLE (arg = 1: the
+ * kernel takes something again; 0, of a UDP socket: it does not), 7 DATAGRAM (arg = length of the sender's address at the beginning of the
  * payload), 8 ERROR (of a UDP socket, which lives on; payload = errno name), 9 STARVED (of a listener, which has
  * paused itself; payload = errno name).
  *
- * <p>Operations: 1 WRITE, 2 CLOSE (after the backlog), 3 ABORT, 4 PAUSE_READ, 5 RESUME_READ, 6 WRITE_EOF (after
- * the backlog), 7 SENDTO (arg = length of the address at the beginning of the payload, 0 if connected).
+ * <p>Operations: 1 WRITE, 2 CLOSE, 3 ABORT, 4 PAUSE_READ, 5 RESUME_READ, 6 WRITE_EOF, 7 SENDTO (arg = length of
+ * the address at the beginning of the payload, 0 if connected).
+ *
+ * <p>A stream keeps nothing that the kernel does not take, however many there are: the length in the record of such
+ * a WRITE is lowered to what was taken, and WRITABLE follows later. Until then, as before CONNECTED, nothing more
+ * is taken, and CLOSE and WRITE_EOF are ignored: whoever wrote asks again, after the rest.
  *
  * <p>An address is the text `host\nport` with a literal host, or the path of a Unix socket. Names are never
  * looked up, in neither direction.
@@ -47,6 +51,9 @@ public final class Pump implements AutoCloseable {
     static final int WRITE_EOF = 6;
     static final int SENDTO = 7;
 
+    /** In the result of {@link #poll}: look at the lengths of the WRITE records. */
+    public static final long REFUSED = 1L << 31;
+
     private static final int FIELDS = 4;
     private static final int LEAST_EVENTS = 64;
     // Room for a datagram and for a useful read.
@@ -55,9 +62,7 @@ public final class Pump implements AutoCloseable {
     // What the sockets share.
     final SlotTable slots = new SlotTable();
     final EventBuffer events;
-    final BufferPool pool = new BufferPool();
     final Addresses addresses = new Addresses();
-    final ByteBuffer[] gathered = Backlog.scratch();
     final PumpSelector selector;
     int connections;
     int turn;
@@ -149,15 +154,14 @@ public final class Pump implements AutoCloseable {
      *
      * @param timeoutMillis the longest wait; 0 = none, -1 = no limit
      * @param nops how many operations are in the buffers
-     * @return the number of events, and in the upper 32 bits the number of bytes of their payloads
+     * @return the number of events; in the upper 32 bits the number of bytes of their payloads; and the bit
+     *     {@link #REFUSED} if a WRITE was not taken whole
      * @throws PumpException the selector is broken
      */
     public long poll(int timeoutMillis, int nops) throws PumpException {
         turn++;
         events.clear();
-        if (nops > 0) {
-            apply(nops);
-        }
+        long refused = nops > 0 && apply(nops) ? REFUSED : 0;
         if (!waiting.isEmpty()) {
             serveWaiting();
         }
@@ -166,15 +170,17 @@ public final class Pump implements AutoCloseable {
         if (!reports.isEmpty()) {
             report();
         }
-        return events.records() | (long) events.bytes() << 32;
+        return events.records() | refused | (long) events.bytes() << 32;
     }
 
     /**
      * Applies operations only, when there are more in one turn than the buffers hold.
      *
      * @param nops how many operations are in the buffers
+     * @return whether a WRITE was not taken whole
      */
-    public void apply(int nops) {
+    public boolean apply(int nops) {
+        boolean refused = false;
         IntBuffer fields = opFields;
         ByteBuffer payloads = opData;
         int begin = 0;
@@ -195,9 +201,27 @@ public final class Pump implements AutoCloseable {
             }
             Slot slot = slots.get(id);
             if (slot != null) {
-                slot.operate(kind, arg, payloads.limit(end).position(begin));
+                payloads.limit(end).position(begin);
+                if (kind != WRITE) {
+                    slot.operate(kind, arg, payloads);
+                } else if (slot.write(payloads) > 0) {
+                    refused = true;
+                    shorten(i, payloads.remaining());
+                }
             }
             begin = end;
+        }
+        return refused;
+    }
+
+    /** Has the WRITE records before `end` tell that their last `refused` bytes were not taken. */
+    private void shorten(int end, int refused) {
+        int left = refused;
+        for (int at = end * FIELDS - 1; left > 0; at -= FIELDS) {
+            int length = opFields.get(at);
+            int taken = Math.max(length - left, 0);
+            opFields.put(at, taken);
+            left -= length - taken;
         }
     }
 
@@ -509,7 +533,7 @@ public final class Pump implements AutoCloseable {
     public long directBytes() {
         long shared = events.headers.capacity() + events.payloads.capacity();
         shared += opHeaders.capacity() + opPayloads.capacity();
-        return shared + pool.bytes() + (datagram == null ? 0 : datagram.capacity());
+        return shared + (datagram == null ? 0 : datagram.capacity());
     }
 
     /** Closes every socket at once, without events. Afterwards the pump is of no use. */

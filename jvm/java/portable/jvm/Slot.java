@@ -37,8 +37,13 @@ abstract class Slot {
     /** Records what has to be told besides data; returns false if there is no room for it. */
     abstract boolean report(EventBuffer events);
 
-    /** Does what the other side asked for; `payload` is from position to limit. */
+    /** Does what the other side asked for, other than to write; `payload` is from position to limit. */
     abstract void operate(int kind, int arg, ByteBuffer payload);
+
+    /** Writes to a stream; returns how many bytes of `data`, the last ones, were not taken. */
+    int write(ByteBuffer data) {
+        return data.remaining(); // this is none
+    }
 
     final void register(int operations) throws ClosedChannelException {
         interest = operations;

@@ -26,6 +26,7 @@ final class Loop implements AutoCloseable {
 
     final Pump pump;
     final List<Event> events = new ArrayList<>();
+    int refused; // bytes that were written and not taken in the last poll
     private int ops;
     private int opBytes;
 
@@ -68,9 +69,17 @@ final class Loop implements AutoCloseable {
     /** Polls once; returns what that brought. */
     List<Event> poll(int timeoutMillis) throws PumpException {
         int count = ops;
+        refused = opBytes;
         ops = 0;
         opBytes = 0;
         long result = pump.poll(timeoutMillis, count);
+        for (int i = 0; i < count; i++) {
+            refused -= pump.opHeaders().getInt(i * 16 + 12);
+        }
+        if (refused > 0 != ((result & Pump.REFUSED) != 0)) {
+            fail(refused + " bytes were not taken, poll says " + Long.toHexString(result));
+        }
+        result &= ~Pump.REFUSED;
         List<Event> fresh = new ArrayList<>();
         int from = 0;
         for (int i = 0; i < (int) result; i++) {

@@ -224,12 +224,15 @@ class StreamTest {
     }
 
     @Test
-    void whatIsWrittenBeforeTheConnectionIsThereIsSentThen() throws IOException {
+    void whatIsWrittenBeforeTheConnectionIsThereIsRefused() throws IOException {
         int id = loop.pump.connectTcp("127.0.0.1", loop.port(listener), "127.0.0.1");
-        loop.write(id, Loop.bytes("early")).op(Pump.WRITE_EOF, id);
-        int other = loop.accepted();
+        loop.write(id, Loop.bytes("early")).op(Pump.WRITE_EOF, id).poll(0);
+        assertEquals(5, loop.refused);
+        loop.await(EventBuffer.WRITABLE, id);
+        loop.write(id, Loop.bytes("later")).op(Pump.WRITE_EOF, id);
+        int other = loop.await(event -> event.kind() == EventBuffer.ACCEPTED).id();
         loop.await(EventBuffer.EOF, other);
-        assertEquals("early", new String(loop.received(other)));
+        assertEquals("later", new String(loop.received(other)));
     }
 
     @Test

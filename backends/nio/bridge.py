@@ -82,7 +82,9 @@ class Bridge(typing.Protocol):
     Addresses are texts: see `addresses`. Every method but `poll`, `apply` and `close` may raise PumpError.
 
     Attributes:
-        event_headers, event_payloads: what the last `poll` has brought.
+        event_headers, event_payloads: what the last `poll` has brought. The last header, on top of those of
+            events, is not one: it has the number of polls so far, and of the last one the number of events,
+            the length of their payloads, and whether anything was REFUSED, for those who lost the result.
         op_headers, op_payloads: where to put the operations, of bytes.
     """
 

@@ -67,7 +67,12 @@ class Exchange:
         self._op_payloads = bridge.op_payloads
         self._most_ops = len(self._op_headers) // _HEADER.size
         self._long = 0  # bytes for which `make_room` was called since operations were handed over
-        self._left: list[tuple[int, int, int, bytes]] = []  # decoded, but an exception came between
+        # Owner, payload, how many bytes of it were not taken, and `arg`, in the order of the operations.
+        self._refused: list[tuple[int, Buffer, int, int]] = []
+        # Unlike a selector, Java tells everything once only: so that nothing is lost to a KeyboardInterrupt,
+        self._turn = 0  # as Java counts them,
+        self._result = 0  # of the last poll, until `deliver` has begun,
+        self._left: list[tuple[int, int, int, bytes]] = []  # and events that an exception has left behind
 
     def put(self, kind: int, ident: int, arg: int = 0, data: Buffer = b"") -> None:
         """Add one operation."""
@@ -75,11 +80,20 @@ class Exchange:
         if data:
             self.payloads.append(data)
 
-    def poll(self, timeout: int) -> int:
-        """Hand over all operations and wait at most `timeout` milliseconds; return what `deliver` wants."""
+    def poll(self, timeout: int) -> None:
+        """Hand over all operations and wait at most `timeout` milliseconds for something to `deliver`."""
+        if self._result & _COUNT_MASK:
+            self._keep(self._result)
         ops = self.ops
         if not ops:
-            return self._poll(0 if self._left else timeout, 0)
+            try:
+                result = self._poll(0 if self._left else timeout, 0)
+            except BaseException:
+                self._interrupted([], [])
+                raise
+            self._turn += 1
+            self._result = result
+            return
         self.ops = []
         payloads, self.payloads = self.payloads, []
         self._long = 0
@@ -89,12 +103,33 @@ class Exchange:
             ops, payloads = self._apply_first(ops, payloads)
             count = len(ops) // 4
             size = sum(ops[3::4])
-            timeout = 0  # whoever had bytes refused may have work now
-        self._copy(ops, payloads, size)
-        result = self._poll(0 if self._left else timeout, count)
+            if self._refused:
+                timeout = 0  # whoever is told may have work
+        try:
+            self._copy(ops, payloads, size)
+            result = self._poll(0 if self._left else timeout, count)
+        except BaseException:
+            self._interrupted(ops, payloads)
+            raise
+        self._turn += 1
+        self._result = result
         if result & REFUSED:
-            self._take_back(ops, payloads)
-        return result
+            self._find_refused(ops, payloads)
+        if self._refused:
+            self._take_back()
+
+    def _interrupted(self, ops: list[int], payloads: list[Buffer]) -> None:
+        """Save what a poll that ended with an exception, on the way there or back, has done or not."""
+        turn, events, size, refused = _HEADER.unpack_from(self._event_headers, len(self._event_headers) - 16)
+        if (turn - self._turn) & _COUNT_MASK:
+            self._turn += 1
+            self._keep(events | size << 32)
+            if refused:
+                self._find_refused(ops, payloads)
+            self._take_back()
+        else:
+            self.ops[:0] = ops
+            self.payloads[:0] = payloads
 
     def _copy(self, ops: list[int], payloads: list[Buffer], size: int) -> None:
         """Fill the shared buffers."""
@@ -134,24 +169,32 @@ class Exchange:
         if ops:
             ops, payloads = self._apply_first(ops, payloads)
             self._apply(ops, payloads, sum(ops[3::4]))
+            self._take_back()
 
     def _apply(self, ops: list[int], payloads: list[Buffer], size: int) -> None:
         self._copy(ops, payloads, size)
         if self._bridge.apply(len(ops) // 4):
-            self._take_back(ops, payloads)
+            self._find_refused(ops, payloads)
 
-    def _take_back(self, ops: list[int], payloads: list[Buffer]) -> None:
-        """Give the bytes that were not taken back to their owners, the last ones first."""
+    def _find_refused(self, ops: list[int], payloads: list[Buffer]) -> None:
+        """See what of these operations, the last that Java had, was not taken."""
         headers = struct.unpack_from(f"{len(ops)}i", self._op_headers)
-        payload = len(payloads)
-        for index in range(len(ops) - 4, -1, -4):
+        payload = 0
+        for index in range(0, len(ops), 4):
             length = ops[index + 3]
             if length:
-                payload -= 1
-                refused = length - headers[index + 3]
-                writer = self.channels.get(ops[index + 1]) if refused else None
-                if writer is not None:
-                    typing.cast("PumpWriter", writer).on_refused(payloads[payload], refused, ops[index + 2])
+                if headers[index + 3] < length:
+                    refused = length - headers[index + 3]
+                    self._refused.append((ops[index + 1], payloads[payload], refused, ops[index + 2]))
+                payload += 1
+
+    def _take_back(self) -> None:
+        """Give what was not taken back to its owners, the last of it first."""
+        while self._refused:
+            ident, data, count, arg = self._refused.pop()
+            writer = self.channels.get(ident)
+            if writer is not None:
+                typing.cast("PumpWriter", writer).on_refused(data, count, arg)
 
     def make_room(self, size: int) -> None:
         """Prepare for a long WRITE of at most `size` bytes.
@@ -163,10 +206,11 @@ class Exchange:
             self.apply()
         self._long += size
 
-    def deliver(self, result: int) -> None:
-        """Tell the channels about the events that a `poll` with this result has brought."""
+    def deliver(self) -> None:
+        """Tell the channels about the events that `poll` has brought."""
         if self._left:
             self._deliver_left()
+        result = self._result
         count = result & _COUNT_MASK
         if not count:
             return
@@ -179,6 +223,7 @@ class Exchange:
         channels = self.channels
         records = _HEADER.iter_unpack(self._event_headers[: 16 * count])
         try:
+            self._result = 0
             for kind, ident, arg, length in records:
                 data = b""
                 if length:
@@ -196,12 +241,22 @@ class Exchange:
                 elif kind == ACCEPTED:
                     self._accepted(ident, arg, data)
         except BaseException:
-            # Such as KeyboardInterrupt. Unlike a selector, Java tells everything once only.
-            for kind, ident, arg, length in records:
-                end = position + length
-                self._left.append((kind, ident, arg, bytes(payloads[position:end])))
-                position = end
+            self._leave(records, payloads, position)
             raise
+
+    def _keep(self, result: int) -> None:
+        """Save the events of a poll with this result for the next `deliver`."""
+        self._result = 0
+        count = result & _COUNT_MASK
+        self._leave(_HEADER.iter_unpack(self._event_headers[: 16 * count]), self._event_payloads, 0)
+
+    def _leave(
+        self, records: typing.Iterator[tuple[int, ...]], payloads: bytes | memoryview, position: int
+    ) -> None:
+        for kind, ident, arg, length in records:
+            end = position + length
+            self._left.append((kind, ident, arg, bytes(payloads[position:end])))
+            position = end
 
     def _deliver_left(self) -> None:
         left = self._left

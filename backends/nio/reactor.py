@@ -128,9 +128,9 @@ class NioReactor(Front):
                     wait = 0
             if now - self._busy_since > self._lag:  # noqa: PLR1730 - max() would cost a call in every turn
                 self._lag = now - self._busy_since
-            result = self._poll(wait)
+            self._poll(wait)
             self._busy_since = now = _now()
-            self.exchange.deliver(result)
+            self.exchange.deliver()
             if due is not None and due <= now:
                 self._timers.run_due(now)
         finally:

@@ -306,10 +306,10 @@ def test_many_slow_readers_of_a_file_cost_no_memory(reactor: Reactor, big_file: 
     assert not isinstance(listener.address, str)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(big_file.open("rb"))
-        peers = []
-        for count in range(many):
+        peers: list[socket.socket] = []
+        while len(peers) < many:
             peers.append(stack.enter_context(socket.create_connection(listener.address)))
-            wait_until(reactor, lambda expected=count + 1: len(servers) == expected)
+            wait_until(reactor, lambda: len(servers) == len(peers))
         before = resident()
         sent = [server.transport.send_file(file, 0, MUCH) for server in servers]
         for _ in range(40):

@@ -48,7 +48,7 @@ final class EventBuffer {
         this.maxRecords = maxRecords;
         this.maxDataRecords = maxRecords - maxRecords / 8;
         this.maxDataBytes = maxDataBytes;
-        headers = ByteBuffer.allocateDirect(maxRecords * RECORD).order(ByteOrder.nativeOrder());
+        headers = ByteBuffer.allocateDirect((maxRecords + 1) * RECORD).order(ByteOrder.nativeOrder());
         payloads = ByteBuffer.allocateDirect(maxDataBytes + TEXT_ROOM).order(ByteOrder.nativeOrder());
         fields = headers.asIntBuffer();
         target = payloads.duplicate();
@@ -99,6 +99,12 @@ final class EventBuffer {
         fields.put(at + 3, length);
         records++;
         bytes += length;
+    }
+
+    /** Notes in the last record, which no event uses, what a poll is about to return. */
+    void sum(int turn, boolean refused) {
+        int at = maxRecords * FIELDS;
+        fields.put(at, turn).put(at + 1, records).put(at + 2, bytes).put(at + 3, refused ? 1 : 0);
     }
 
     /** Records `length` bytes of data, in place, of a stream. */

@@ -129,7 +129,12 @@ public final class Pump implements AutoCloseable {
 
     // Whoever has these buffers always sees all of them: their positions and limits are never moved here.
 
-    /** {@return the buffer of the events' records; the same one always} */
+    /**
+     * Gives what an interrupted caller needs, too: behind the last record that events can use there is one with the
+     * number of polls, and what the last one returned: its events, the bytes of their payloads, and 1 if refused.
+     *
+     * @return the buffer of the events' records; the same one always
+     */
     public ByteBuffer eventHeaders() {
         return events.headers;
     }
@@ -161,7 +166,7 @@ public final class Pump implements AutoCloseable {
     public long poll(int timeoutMillis, int nops) throws PumpException {
         turn++;
         events.clear();
-        long refused = nops > 0 && apply(nops) ? REFUSED : 0;
+        boolean refused = nops > 0 && apply(nops);
         if (!waiting.isEmpty()) {
             serveWaiting();
         }
@@ -170,7 +175,8 @@ public final class Pump implements AutoCloseable {
         if (!reports.isEmpty()) {
             report();
         }
-        return events.records() | refused | (long) events.bytes() << 32;
+        events.sum(turn, refused);
+        return events.records() | (refused ? REFUSED : 0) | (long) events.bytes() << 32;
     }
 
     /**

@@ -87,6 +87,10 @@ class NioDatagrams:
         elif kind == WRITABLE:
             self._call(self._protocol.resume_writing if arg else self._protocol.pause_writing)
 
+    def on_refused(self, data: Buffer, count: int, arg: int) -> None:
+        """See `PumpWriter.on_refused`. The datagram is lost."""
+        self._sent -= count - arg
+
     def _address(self, raw: bytes) -> Address:
         address = self._known.get(raw)
         if address is None:

@@ -40,10 +40,10 @@ class PumpChannel(typing.Protocol):
 
 
 class PumpWriter(PumpChannel, typing.Protocol):
-    """A channel that puts WRITE operations."""
+    """A channel that puts WRITE or SENDTO operations."""
 
     def on_refused(self, data: Buffer, count: int, arg: int, /) -> None:
-        """Take back the last `count` bytes of the `data` of a WRITE that was put with this `arg`."""
+        """Take back the last `count` bytes of the `data` of an operation that was put with this `arg`."""
 
 
 class Exchange:

@@ -124,6 +124,7 @@ def test_a_large_datagram(reactor: Reactor) -> None:
     client.transport.sendto(bytes(65_508), server.address)
     wait_until(reactor, lambda: client.errors)
     assert client.errors[0].code == "EMSGSIZE"
+    assert client.transport.get_extra_info("bytes_sent") == 65_507, "what failed was not sent"
 
 
 def test_an_ipv4_peer_of_a_socket_for_every_address(reactor: Reactor) -> None:

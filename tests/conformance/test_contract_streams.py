@@ -173,6 +173,20 @@ def test_writing_to_a_peer_that_is_gone(reactor: Reactor) -> None:
     assert server.reason.code == "ECONNRESET"
 
 
+def test_what_fails_is_not_counted_as_sent(reactor: Reactor) -> None:
+    """bytes_sent has what the system took."""
+    server = End()
+    peer = raw_client(reactor, server)
+    server.transport.write(b"taken")
+    server.transport.pause_reading()  # so that it is writing that finds out
+    reactor.step()
+    assert peer.recv(5) == b"taken"
+    reset(peer)
+    server.transport.write(b"lost")
+    wait_until(reactor, lambda: server.lost)
+    assert server.transport.get_extra_info("bytes_sent") == 5
+
+
 def test_pause_reading_holds_data_back(reactor: Reactor) -> None:
     """No data_received until resume_reading; both idempotent."""
     server = End()

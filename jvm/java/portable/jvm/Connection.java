@@ -177,9 +177,12 @@ final class Connection extends Slot {
     }
 
     @Override
-    void operate(int kind, int arg, ByteBuffer payload) {
+    int operate(int kind, int arg, ByteBuffer payload) {
+        if (kind == Pump.WRITE) {
+            return write(payload);
+        }
         if (dead) {
-            return;
+            return 0;
         }
         switch (kind) {
             case Pump.CLOSE -> {
@@ -199,10 +202,11 @@ final class Connection extends Slot {
             case Pump.WRITE_EOF -> endOutput();
             default -> { }
         }
+        return 0;
     }
 
-    @Override
-    int write(ByteBuffer data) {
+    /** Writes; returns how many bytes were not taken. */
+    private int write(ByteBuffer data) {
         if (dead || endSent) {
             return data.remaining();
         }

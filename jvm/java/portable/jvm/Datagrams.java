@@ -93,12 +93,15 @@ final class Datagrams extends Slot {
     }
 
     @Override
-    void operate(int kind, int arg, ByteBuffer payload) {
+    int operate(int kind, int arg, ByteBuffer payload) {
+        if (kind == Pump.SENDTO) {
+            int length = payload.remaining();
+            return sendTo(arg, payload) ? 0 : length;
+        }
         if (dead) {
-            return;
+            return 0;
         }
         switch (kind) {
-            case Pump.SENDTO -> sendTo(arg, payload);
             case Pump.CLOSE -> {
                 closing = true;
                 if (queue.isEmpty()) {
@@ -118,42 +121,35 @@ final class Datagrams extends Slot {
             }
             default -> { }
         }
+        return 0;
     }
 
-    private void sendTo(int addressLength, ByteBuffer payload) {
-        if (closing) {
-            return;
+    /** Sends or keeps a datagram; returns false if it is lost. */
+    private boolean sendTo(int addressLength, ByteBuffer payload) {
+        if (closing || dead) {
+            return false;
         }
-        InetSocketAddress to = null;
         byte[] text = new byte[addressLength];
         payload.get(text);
-        if (!connected) {
-            try {
-                to = pump.addresses.parse(new String(text, StandardCharsets.UTF_8));
-            } catch (PumpException e) {
-                failed(e.code());
-                return;
-            }
-        }
-        if (!queue.isEmpty() || !send(to, payload)) {
-            enqueue(to, payload);
+        try {
+            InetSocketAddress to =
+                    connected ? null : pump.addresses.parse(new String(text, StandardCharsets.UTF_8));
+            return queue.isEmpty() && send(to, payload) || enqueue(to, payload);
+        } catch (IOException | IllegalArgumentException e) {
+            failed(ErrnoNames.of(e));
+            return false;
         }
     }
 
-    /** Sends; returns whether the kernel took the datagram or never will. */
-    private boolean send(InetSocketAddress to, ByteBuffer datagram) {
+    /** Sends; returns whether the kernel took the datagram. */
+    private boolean send(InetSocketAddress to, ByteBuffer datagram) throws IOException {
         int length = datagram.remaining();
-        try {
-            // Java says 0 for "full" and for an empty datagram that was sent.
-            return (to == null ? channel.write(datagram) : channel.send(datagram, to)) == length;
-        } catch (IOException | IllegalArgumentException e) {
-            failed(ErrnoNames.of(e));
-            return true;
-        }
+        // Java says 0 for "full" and for an empty datagram that was sent.
+        return (to == null ? channel.write(datagram) : channel.send(datagram, to)) == length;
     }
 
     /** Keeps the datagram, if there is room; they may be lost anyway. */
-    private void enqueue(InetSocketAddress to, ByteBuffer datagram) {
+    private boolean enqueue(InetSocketAddress to, ByteBuffer datagram) {
         if (queued == null) {
             // On the heap, of which there is more. For sending, Java copies it into a buffer of the thread's.
             queued = ByteBuffer.allocate(MOST_QUEUED).limit(0);
@@ -161,18 +157,23 @@ final class Datagrams extends Slot {
         int offset = queued.limit();
         int length = datagram.remaining();
         if (length > queued.capacity() - offset) {
-            return;
+            return false;
         }
         queued.limit(offset + length).put(offset, datagram, datagram.position(), length);
         queue.addLast(new Waiting(to, offset, length));
         watch();
+        return true;
     }
 
     private void flush() {
         while (!queue.isEmpty()) {
             Waiting first = queue.peekFirst();
-            if (!send(first.to, queued.slice(first.offset, first.length))) {
-                return;
+            try {
+                if (!send(first.to, queued.slice(first.offset, first.length))) {
+                    return;
+                }
+            } catch (IOException | IllegalArgumentException e) {
+                failed(ErrnoNames.of(e));
             }
             pump.selector.progress = true;
             queue.removeFirst();

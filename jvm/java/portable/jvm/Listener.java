@@ -100,7 +100,7 @@ final class Listener extends Slot {
     }
 
     @Override
-    void operate(int kind, int arg, ByteBuffer payload) {
-        // Listeners have methods of their own: what they do is rare.
+    int operate(int kind, int arg, ByteBuffer payload) {
+        return 0; // listeners have methods of their own: what they do is rare
     }
 }

@@ -34,7 +34,8 @@ import java.util.ArrayDeque;
  *
  * <p>A stream keeps nothing that the kernel does not take, however many there are: the length in the record of such
  * a WRITE is lowered to what was taken, and WRITABLE follows later. Until then, as before CONNECTED, nothing more
- * is taken, and CLOSE and WRITE_EOF are ignored: whoever wrote asks again, after the rest.
+ * is taken, and CLOSE and WRITE_EOF are ignored: whoever wrote asks again, after the rest. The length of a SENDTO
+ * that failed, or found a full queue, becomes 0.
  *
  * <p>An address is the text `host\nport` with a literal host, or the path of a Unix socket. Names are never
  * looked up, in neither direction.
@@ -51,7 +52,7 @@ public final class Pump implements AutoCloseable {
     static final int WRITE_EOF = 6;
     static final int SENDTO = 7;
 
-    /** In the result of {@link #poll}: look at the lengths of the WRITE records. */
+    /** In the result of {@link #poll}: look at the lengths in the operations' records. */
     public static final long REFUSED = 1L << 31;
 
     private static final int FIELDS = 4;
@@ -160,7 +161,7 @@ public final class Pump implements AutoCloseable {
      * @param timeoutMillis the longest wait; 0 = none, -1 = no limit
      * @param nops how many operations are in the buffers
      * @return the number of events; in the upper 32 bits the number of bytes of their payloads; and the bit
-     *     {@link #REFUSED} if a WRITE was not taken whole
+     *     {@link #REFUSED} if a WRITE or SENDTO was not taken whole
      * @throws PumpException the selector is broken
      */
     public long poll(int timeoutMillis, int nops) throws PumpException {
@@ -183,7 +184,7 @@ public final class Pump implements AutoCloseable {
      * Applies operations only, when there are more in one turn than the buffers hold.
      *
      * @param nops how many operations are in the buffers
-     * @return whether a WRITE was not taken whole
+     * @return whether a WRITE or SENDTO was not taken whole
      */
     public boolean apply(int nops) {
         boolean refused = false;
@@ -207,12 +208,10 @@ public final class Pump implements AutoCloseable {
             }
             Slot slot = slots.get(id);
             if (slot != null) {
-                payloads.limit(end).position(begin);
-                if (kind != WRITE) {
-                    slot.operate(kind, arg, payloads);
-                } else if (slot.write(payloads) > 0) {
+                int left = slot.operate(kind, arg, payloads.limit(end).position(begin));
+                if (left > 0) {
                     refused = true;
-                    shorten(i, payloads.remaining());
+                    shorten(i, left);
                 }
             }
             begin = end;
@@ -220,7 +219,7 @@ public final class Pump implements AutoCloseable {
         return refused;
     }
 
-    /** Has the WRITE records before `end` tell that their last `refused` bytes were not taken. */
+    /** Has the records before `end` tell that their last `refused` bytes were not taken. */
     private void shorten(int end, int refused) {
         int left = refused;
         for (int at = end * FIELDS - 1; left > 0; at -= FIELDS) {

@@ -37,13 +37,11 @@ abstract class Slot {
     /** Records what has to be told besides data; returns false if there is no room for it. */
     abstract boolean report(EventBuffer events);
 
-    /** Does what the other side asked for, other than to write; `payload` is from position to limit. */
-    abstract void operate(int kind, int arg, ByteBuffer payload);
-
-    /** Writes to a stream; returns how many bytes of `data`, the last ones, were not taken. */
-    int write(ByteBuffer data) {
-        return data.remaining(); // this is none
-    }
+    /**
+     * Does what the other side asked for; `payload` is from position to limit. Returns how many bytes of it, the
+     * last ones, were to be sent and are not.
+     */
+    abstract int operate(int kind, int arg, ByteBuffer payload);
 
     final void register(int operations) throws ClosedChannelException {
         interest = operations;

@@ -102,6 +102,16 @@ def test_a_connected_socket(reactor: Reactor) -> None:
     assert client.received == [(b"hello", server.address)]
 
 
+def test_an_empty_datagram_from_a_connected_socket(reactor: Reactor) -> None:
+    """It is a datagram like others."""
+    server = bound(reactor)
+    client = joined(reactor, server.address)
+    for data in (b"", b"x", b""):
+        client.transport.sendto(data)
+    wait_until(reactor, lambda: len(server.received) == 3)
+    assert server.data == [b"", b"x", b""]
+
+
 def test_an_error_is_received(reactor: Reactor) -> None:
     """ECONNREFUSED from a connected peer; the socket stays open."""
     gone = bound(reactor)

@@ -264,6 +264,7 @@ _TEXTS = {
     "ELOOP": "it is, or leads through, a symbolic link",
     "EMFILE": "too many open files in this process",
     "EMSGSIZE": "the datagram is too long",
+    "EOPNOTSUPP": "this cannot be done with this kind of socket",
     "ENAMETOOLONG": "the name is too long",
     "ENETUNREACH": "the network cannot be reached",
     "ENOENT": "there is no such file or folder",

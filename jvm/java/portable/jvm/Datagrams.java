@@ -144,11 +144,12 @@ final class Datagrams extends Slot {
     /** Sends; returns whether the kernel took the datagram. */
     private boolean send(InetSocketAddress to, ByteBuffer datagram) throws IOException {
         int length = datagram.remaining();
-        if (to == null && length > 0) {
-            return channel.write(datagram) == length;
+        if (to == null && length == 0) {
+            // Neither `write` nor `send` calls the system then, and both say that all is well.
+            throw new PumpException("EOPNOTSUPP", "Java sends no empty datagrams from a connected socket");
         }
-        // Of an empty datagram, `write` would send nothing. Java says 0 for "full" and for one that was sent.
-        return channel.send(datagram, to == null ? channel.getRemoteAddress() : to) == length;
+        // Java says 0 for "full" and for an empty datagram that was sent.
+        return (to == null ? channel.write(datagram) : channel.send(datagram, to)) == length;
     }
 
     /** Keeps the datagram, if there is room; they may be lost anyway. */

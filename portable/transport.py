@@ -156,8 +156,8 @@ class DatagramTransport(typing.Protocol):
 
     def sendto(self, data: Buffer, addr: Address | None = None) -> None:
         """Send one datagram, to `addr` or, where the socket is connected, to its peer. Never blocks; datagrams
-        wait in order while the system is full, and are dropped once 64 KiB wait. Java cannot send an empty one from
-        a connected socket: `error_received` with EOPNOTSUPP.
+        wait in order while the system is full, and are dropped once 64 KiB wait. Java cannot send an empty one
+        from a connected socket: `error_received` with EOPNOTSUPP.
 
         Raises:
             TypeError: `data` is not bytes, bytearray or memoryview.

@@ -7,25 +7,15 @@ import typing
 import pytest
 
 from portable.testing import wait_until
-from tests.backends_under_test import BACKENDS
 from tests.conformance.judge import End, raw_client
 from tests.conformance.test_contract_backpressure import receive_all
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from backends.nio.reactor import NioReactor
 
 MUCH = 16_000_000
-
-
-@pytest.fixture
-def nio() -> Iterator[NioReactor]:
-    (backend,) = (backend for backend in BACKENDS if backend.name == "nio")
-    backend.require()
-    reactor = typing.cast("NioReactor", backend.make())
-    yield reactor
-    reactor.close()
 
 
 def interrupted(call: Callable[..., object], *, before: bool) -> Callable[..., None]:

@@ -23,6 +23,7 @@ final class Datagrams extends Slot {
     private final boolean connected;
     private final ArrayDeque<Waiting> queue = new ArrayDeque<>(0);
     private ByteBuffer queued; // the bytes of the datagrams in `queue`; null while there are none
+    private boolean full; // WRITABLE has told so
     private boolean paused;
     private boolean closing;
     private String error;
@@ -165,6 +166,7 @@ final class Datagrams extends Slot {
         }
         queued.limit(offset + length).put(offset, datagram, datagram.position(), length);
         queue.addLast(new Waiting(to, offset, length));
+        pump.reportLater(this);
         watch();
         return true;
     }
@@ -186,6 +188,7 @@ final class Datagrams extends Slot {
         if (closing) {
             end();
         } else {
+            pump.reportLater(this);
             watch();
         }
     }
@@ -220,9 +223,18 @@ final class Datagrams extends Slot {
         if (dead) {
             events.add(EventBuffer.CLOSED, id, 0, 0);
             pump.slots.remove(id);
-        } else if (error != null) {
+            return true;
+        }
+        if (error != null) {
             events.addText(EventBuffer.ERROR, id, 0, error);
             error = null;
+        }
+        if (full == queue.isEmpty()) {
+            if (!events.hasRoom()) {
+                return false;
+            }
+            full = !full;
+            events.add(EventBuffer.WRITABLE, id, full ? 0 : 1, 0);
         }
         return true;
     }

@@ -55,8 +55,8 @@ RESUME_READ = 5
 WRITE_EOF = 6  # ignored while WRITABLE is to come
 SENDTO = 7  # arg: length of the address at the start of the payload; 0 on a connected socket
 
-# In the result of `poll`: the lengths in the headers of operations, in `op_headers`, are not all what they were.
-# That of a WRITE is now what was taken; that of a SENDTO which failed or found a full queue is 0.
+# In the result of `poll`: the lengths in the headers of operations, in `op_headers`, are not all what they
+# were. That of a WRITE is now what was taken; that of a SENDTO which failed or found a full queue is 0.
 REFUSED = 1 << 31
 
 # The modules that know one bridge each, the first that can be used is taken. Inside a Java program it must be

@@ -6,11 +6,15 @@ import java.nio.channels.SelectableChannel;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
+import java.util.Set;
 
 /** A listening TCP or Unix socket. */
 final class Listener extends Slot {
     // Connections taken in one turn; the rest comes in the next, after the first ones had theirs.
     private static final int MOST_ACCEPTS = 256;
+
+    // What another accept would say, too. EIO is what has no name here.
+    private static final Set<String> LACKING = Set.of("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EIO");
 
     private final ServerSocketChannel channel;
     private final boolean tcp;
@@ -42,8 +46,14 @@ final class Listener extends Slot {
             try {
                 accepted = channel.accept();
             } catch (IOException e) {
-                starved(ErrnoNames.of(e));
-                return;
+                String code = ErrnoNames.of(e);
+                if (LACKING.contains(code)) {
+                    starved(code);
+                    return;
+                }
+                // The connection at the head of the queue failed before we took it; the next may be fine.
+                pump.selector.progress = true;
+                continue;
             }
             if (accepted == null) {
                 return;

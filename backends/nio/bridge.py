@@ -145,7 +145,7 @@ class _BridgeModule(typing.Protocol):
         """Return a new bridge, starting a JVM if there is none.
 
         Raises:
-            ConfigurationError: there is no JVM, or no Java side of ours.
+            ConfigurationError: there is no JVM, no Java side of ours, or no descriptor for it.
         """
 
 

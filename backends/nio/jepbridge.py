@@ -12,6 +12,7 @@ import jep  # type: ignore[import-untyped,import-not-found,unused-ignore] # unty
 
 from backends.nio.bridge import PumpError
 from backends.nio.pumpcalls import PumpCalls, view_of
+from portable.errors import ConfigurationError
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,4 +60,8 @@ class JepBridge(PumpCalls):
 
 def make_bridge() -> JepBridge:
     """See `backends.nio.bridge`."""
-    return JepBridge(jep.findClass(_PUMP)())
+    pump = jep.findClass(_PUMP)
+    try:
+        return JepBridge(pump())
+    except Exception as exc:  # see `_try`
+        raise ConfigurationError(f"the Java side cannot start: {exc}") from exc

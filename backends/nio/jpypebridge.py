@@ -91,4 +91,8 @@ class JPypeBridge(PumpCalls):
 
 def make_bridge() -> JPypeBridge:
     """See `backends.nio.bridge`."""
-    return JPypeBridge(_pump_class()())
+    pump = _pump_class()
+    try:
+        return JPypeBridge(pump())
+    except jpype.JException as exc:
+        raise ConfigurationError(f"the Java side cannot start: {exc}") from exc

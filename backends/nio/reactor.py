@@ -13,12 +13,12 @@ import time
 import typing
 
 from backends.nio import connector, listener
-from backends.nio.bridge import find_bridge, what_is_missing
+from backends.nio.bridge import PumpError, find_bridge, what_is_missing
 from backends.nio.datagram import NioDatagrams, connected_datagrams, listening_datagrams
 from backends.nio.exchange import Exchange
 from backends.nio.wakeup import WakeUp
 from backends.sockets.front import Front, QueuedCall
-from portable.errors import CapabilityMissing, LocalProtocolError
+from portable.errors import CapabilityMissing, ConfigurationError, LocalProtocolError
 from portable.timers import TimerHeap
 
 if typing.TYPE_CHECKING:
@@ -37,6 +37,10 @@ _LONGEST_WAIT = 24 * 3600.0
 P = typing.TypeVar("P", bound="StreamProtocol")
 
 
+def _cannot_start(reason: Exception) -> ConfigurationError:
+    return ConfigurationError(f"the nio reactor cannot start: {reason}")
+
+
 class NioReactor(Front):
     """A `portable.reactor.Reactor` over java.nio.
 
@@ -45,18 +49,26 @@ class NioReactor(Front):
             After that this process must not fork.
 
     Raises:
-        ConfigurationError: there is no JVM, or something else is missing: see `missing`.
+        ConfigurationError: there is no JVM, or something else is missing (see `missing`), such as descriptors.
     """
 
     name = "nio"
 
     def __init__(self, bridge: Bridge | None = None) -> None:
         super().__init__()
-        self.bridge = find_bridge().make_bridge() if bridge is None else bridge
+        try:
+            self.bridge = find_bridge().make_bridge() if bridge is None else bridge
+        except OSError as exc:  # no descriptor to read our own modules
+            raise _cannot_start(exc) from exc
         self.exchange = Exchange(self.bridge)
         self._poll = self.exchange.poll
         self._timers = TimerHeap(_now)
-        self._wake_up = WakeUp(self.bridge, self.exchange)
+        try:
+            self._wake_up = WakeUp(self.bridge, self.exchange)
+        except (OSError, PumpError) as exc:
+            self.exchange.close()
+            self.bridge.close()
+            raise _cannot_start(exc) from exc
         self._pipes: PipeWatcher | None = None
         self._stopping = False
         self._turning = False

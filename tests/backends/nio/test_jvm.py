@@ -35,6 +35,37 @@ from jvm.launch import find_jvm
 jpype.startJVM("-Xrs", jvmpath=str(find_jvm().library), interrupt=False)
 """
 
+# With room for one descriptor after the other, until it starts.
+WITHOUT_DESCRIPTORS = """
+import os, resource
+from backends.nio import NioReactor
+from portable.errors import ConfigurationError
+
+NioReactor().close()
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+before = len(os.listdir("/proc/self/fd"))
+room, started = 0, False
+while not started:
+    taken = []
+    try:
+        while True:
+            taken.append(os.dup(1))
+    except OSError:
+        for fd in taken[:room]:
+            os.close(fd)
+    try:
+        NioReactor().close()
+        started = True
+    except ConfigurationError:
+        pass
+    for fd in taken[room:]:
+        os.close(fd)
+    left = len(os.listdir("/proc/self/fd")) - before
+    assert not left, (room, left)
+    room += 1
+print("started", room > 3)
+"""
+
 
 @pytest.fixture(autouse=True)
 def needs_a_jvm() -> None:
@@ -81,3 +112,8 @@ def test_a_jar_that_is_none_of_ours_is_told(tmp_path: pathlib.Path) -> None:
     done = run(use + ECHO)
     assert done.returncode == 1
     assert "python -m jvm.build --force" in done.stderr.splitlines()[-1]
+
+
+def test_too_few_descriptors_are_told_and_none_is_lost() -> None:
+    done = run(WITHOUT_DESCRIPTORS)
+    assert (done.stdout, done.returncode) == ("started True\n", 0), done.stderr

@@ -17,6 +17,8 @@ from portable.errors import describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from backends.nio.pumpreactor import PumpReactor
     from portable.errors import ListenError
     from portable.protocol import ProtocolFactory
@@ -71,16 +73,11 @@ def listen_unix(
         raise listen_error("ENAMETOOLONG", f"cannot listen on {path}: {describe('ENAMETOOLONG')}")
     with contextlib.suppress(OSError):  # what is wrong there, binding will say
         remove_stale(path)
-    # Java binds and listens in one step. Until the mode is right nobody may connect; other threads' files of
-    # this moment can only get too few permissions, never too many.
-    before = os.umask(0o777) if mode is not None else None
     try:
-        ident = reactor.bridge.listen_unix(path, backlog)
+        with _nobody_may_connect_but(mode):
+            ident = reactor.bridge.listen_unix(path, backlog)
     except PumpError as exc:
         raise listen_failure(exc, path) from exc
-    finally:
-        if before is not None:
-            os.umask(before)
     try:
         if mode is not None:
             os.chmod(path, mode)
@@ -89,6 +86,25 @@ def listen_unix(
         os.unlink(path)
         raise system_listen_failure(exc, path) from exc
     return NioListener(reactor, ident, factory, path)
+
+
+@contextlib.contextmanager
+def _nobody_may_connect_but(mode: int | None) -> Iterator[None]:
+    """Have a socket made in this block let nobody connect whom `mode` does not.
+
+    Java binds and listens in one step, so a chmod comes too late, and the umask is the whole process's.
+    Files that other threads make meanwhile only get too few permissions, never too many; their owners keep all
+    of them, and the others as a rule, too: the right to write, which connecting takes, they seldom have.
+    """
+    if mode is None:
+        yield
+        return
+    before = os.umask(0o077)  # there is no way to ask without setting it
+    os.umask(before | 0o222 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class NioListener:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import threading
 import typing
 
 import pytest
@@ -50,6 +51,58 @@ def test_mode(unix: Reactor, tmp_path: pathlib.Path, mode: int) -> None:
     path = tmp_path / "s"
     unix.listen_unix(End, str(path), mode=mode)
     assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_the_mode_of_other_files(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """What other threads make while a listener gets its mode, can be used by who made it."""
+    unusable: list[int] = []
+    done = threading.Event()
+
+    def make_files() -> None:
+        while not done.is_set():
+            path = tmp_path / "other"
+            path.mkdir()
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o700 != 0o700:
+                unusable.append(mode)
+            path.rmdir()
+
+    maker = threading.Thread(target=make_files)
+    maker.start()
+    try:
+        for _ in range(100):
+            unix.listen_unix(End, str(tmp_path / "s"), mode=0o600).close()
+    finally:
+        done.set()
+        maker.join()
+    assert unusable == []
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_nobody_connects_before_the_mode_is_right(
+    unix: Reactor, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mask: int
+) -> None:
+    """Until then the file gives no more rights to connect, or nobody listens; and the umask stays as it was."""
+    path = tmp_path / "s"
+    too_open: list[int] = []
+    chmod = os.chmod
+
+    def look(path: str, mode: int) -> None:
+        before = stat.S_IMODE(os.stat(path).st_mode)
+        with socket.socket(socket.AF_UNIX) as peer:
+            if before & ~mode & 0o222 and not peer.connect_ex(path):
+                too_open.append(before)
+        chmod(path, mode)
+
+    monkeypatch.setattr(os, "chmod", look)
+    usual = os.umask(mask)
+    try:
+        unix.listen_unix(End, str(path), mode=0o660)
+    finally:
+        kept = os.umask(usual)
+    assert kept == mask
+    assert too_open == []
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
 def test_the_file_goes_with_the_listener(unix: Reactor, tmp_path: pathlib.Path) -> None:

@@ -10,7 +10,7 @@ import typing
 from backends.sockets.names import LITERAL
 from backends.sockets.oserrors import check_port, connect_failure
 from backends.sockets.reactor import WRITE
-from backends.sockets.stream import SocketStream
+from backends.sockets.stream import SocketStream, have_close_reset
 from portable.deferred import Deferred, ensure_deferred, fail
 from portable.errors import ConnectError, TransportError, connect_error
 from portable.happyeyeballs import connect_to_name
@@ -117,6 +117,7 @@ def _finish(reactor: SocketReactor, factory: typing.Callable[[], P], target: str
         sock.close()
         raise connect_failure(exc, target) from exc
     except Exception:
+        have_close_reset(sock)
         sock.close()
         raise
     SocketStream(reactor, sock, protocol, peer).start()

@@ -13,7 +13,7 @@ import typing
 from backends.sockets.names import LITERAL, MAX_PORT
 from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
 from backends.sockets.reactor import READ
-from backends.sockets.stream import SocketStream, address_of
+from backends.sockets.stream import SocketStream, address_of, have_close_reset
 from portable.errors import FrameworkError, TransportError, describe, listen_error
 from portable.transport import Address
 
@@ -220,6 +220,7 @@ class SocketListener:
                 protocol = self._factory()
             except Exception:
                 _log.exception("the protocol factory of %s failed; a connection is dropped", self._address)
+                have_close_reset(sock)
                 sock.close()
                 continue
             SocketStream(self._reactor, sock, protocol, peer).start()

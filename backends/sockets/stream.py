@@ -32,7 +32,7 @@ if typing.TYPE_CHECKING:
     from portable.protocol import StreamProtocol
     from portable.transport import Buffer
 
-__all__ = ["SocketStream", "Stream", "address_of"]
+__all__ = ["SocketStream", "Stream", "address_of", "have_close_reset"]
 
 _log = logging.getLogger("portable.sockets")
 
@@ -65,6 +65,17 @@ def _interface_name(index: int) -> str:
         return socket.if_indextoname(index)
     except OSError:
         return str(index)
+
+
+def have_close_reset(sock: socket.SocketType) -> None:
+    """Have the close of a connection reset it, where there is such a thing: it frees the buffers at once, and
+    cannot be taken for a regular end.
+    """
+    if sock.family != socket.AF_UNIX:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError as exc:
+            _log.debug("no SO_LINGER on descriptor %d: %s", sock.fileno(), exc)
 
 
 class StreamIO(typing.Protocol):
@@ -395,12 +406,7 @@ class SocketStream(Stream):
         return str(address_of(self._peer)) or "a Unix socket"
 
     def _reset_peer(self) -> None:
-        # A reset, where TCP has one, frees the buffers at once and cannot be taken for a regular end.
-        if self._sock.family != socket.AF_UNIX:
-            try:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            except OSError as exc:
-                _log.debug("no SO_LINGER on %s: %s", self.describe_peer(), exc)
+        have_close_reset(self._sock)
 
     def _hold_partial_segments(self, hold: bool) -> None:
         # The kernel hands a file on in pieces of 64 KB. Where each is sent as soon as it can be (TCP_NODELAY),

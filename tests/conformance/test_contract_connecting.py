@@ -157,7 +157,7 @@ def test_every_address(reactor: Reactor) -> None:
 
 
 def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> None:
-    """It is logged and costs that connection only; the listener goes on."""
+    """It is logged and costs that connection only, which is reset; the listener goes on."""
     ends: list[End] = []
 
     def factory() -> End:
@@ -168,8 +168,11 @@ def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> N
         return ends[-1]
 
     listener = reactor.listen(factory, "127.0.0.1")
-    first = wait_for(reactor, reactor.connect(End, "127.0.0.1", port_of(listener)))
-    wait_until(reactor, lambda: first.lost)
+    with socket.create_connection(("127.0.0.1", port_of(listener)), 10) as first:
+        wait_until(reactor, lambda: ends)
+        reactor.step()
+        with pytest.raises(ConnectionResetError):
+            first.recv(1)
     second = wait_for(reactor, reactor.connect(End, "127.0.0.1", port_of(listener)))
     wait_until(reactor, lambda: len(ends) == 2)
     second.transport.close()
@@ -178,14 +181,19 @@ def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> N
 
 
 def test_an_exception_in_the_factory_of_a_client(reactor: Reactor) -> None:
-    """The Deferred fails with it; the connection is closed."""
+    """The Deferred fails with it; the connection is reset."""
     listening, port = raw_server()
 
     def factory() -> Protocol:
         raise ZeroDivisionError("on purpose")
 
-    with listening, pytest.raises(ZeroDivisionError):
-        wait_for(reactor, reactor.connect(factory, "127.0.0.1", port))
+    with listening:
+        with pytest.raises(ZeroDivisionError):
+            wait_for(reactor, reactor.connect(factory, "127.0.0.1", port))
+        reactor.step()
+        peer = listening.accept()[0]
+        with peer, pytest.raises(ConnectionResetError):
+            peer.recv(1)
 
 
 def test_address_in_use(reactor: Reactor) -> None:

@@ -265,7 +265,7 @@ class Stream(BufferedStream):
             self._size -= region.left
             del self._chunks[0]
             self._hold_partial_segments(False)
-            self._reactor.call_soon(region.finish)
+            self._finish_soon(region)
         else:
             self._blocked = True
 
@@ -356,7 +356,7 @@ class Stream(BufferedStream):
         if self._mask:
             self._mask = 0
             self._reactor.poller.forget(self.fd)
-        if self._chunks:
+        if self._chunks or self._finished:
             self._drop_chunks()
         self._io.close()
         self._tell_end()

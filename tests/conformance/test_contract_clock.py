@@ -208,6 +208,10 @@ def test_run_and_step_do_not_nest(reactor: Reactor) -> None:
     reactor.call_soon(nest)
     reactor.run()
     assert len(errors) == 2
+    reactor.call_soon(nest)
+    reactor.step()
+    assert len(errors) == 4
+    reactor.step()
 
 
 def test_step_waits_at_most_its_timeout(reactor: Reactor) -> None:

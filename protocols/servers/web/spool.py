@@ -119,6 +119,15 @@ class SpooledBody:
         self._unread -= count
         return self._threads.run_in_thread(self._file.read, count)
 
+    async def read(self) -> bytes:
+        """Return all of it at once. Fails as `next_chunk`."""
+        chunks: list[bytes] = []
+        while True:
+            chunk = await self.next_chunk()
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+
     def _take_memory(self) -> bytes:
         data = b"".join(self._chunks)
         self._chunks = []

@@ -14,7 +14,7 @@ import logging
 import typing
 
 from portable.deferred import ensure_deferred
-from portable.errors import ConnectionLost, RemoteProtocolError, TimedOut
+from portable.errors import ConnectError, ConnectionLost, RemoteProtocolError, TimedOut
 from protocols.http.resource import error_page
 from protocols.pb import Broker, Error, Referenceable, RemoteError
 from protocols.servers.web.distributed.forms import SentRequest, relay_registry
@@ -57,15 +57,18 @@ class Relay:
         self._spool = Spool(reactor)
         self._under_way: dict[str, int] = {}
 
-    async def render(self, request: Request, path: str, depth: int) -> Response:
+    async def render(
+        self, request: Request, path: str, depth: int, trusted: typing.Collection[int]
+    ) -> Response:
         """Return the page that a publisher gives.
 
         Args:
             path: the publisher's Unix socket.
             depth: how many segments of the request's path stand for the publisher itself.
+            trusted: the user ids whose server it may be, where the transport can tell.
 
         Raises:
-            ConnectError: nobody answers at `path`.
+            ConnectError: nobody answers at `path`, or somebody else does.
             RefusedRequest, ConnectionLost: the client broke a rule while it sent the body, or has gone.
         """
         try:
@@ -85,6 +88,7 @@ class Relay:
         connecting = self._reactor.connect_unix(self._make_broker, path, timeout=CONNECT_TIMEOUT)
         try:
             broker = await connecting
+            _check_owner(broker, path, trusted)
         except BaseException:
             done()
             raise
@@ -108,6 +112,14 @@ class Relay:
         self._under_way[path] -= 1
         if not self._under_way[path]:
             del self._under_way[path]
+
+
+def _check_owner(broker: Broker, path: str, trusted: typing.Collection[int]) -> None:
+    """Refuse whoever listens at a path that was another's when it was looked at."""
+    uid = None if broker.transport is None else broker.transport.get_extra_info("peer_uid")
+    if uid is not None and uid not in trusted:
+        broker.abort()
+        raise ConnectError(f"user {uid} listens at {path!r}", "EACCES")
 
 
 def _busy() -> Response:

@@ -160,7 +160,7 @@ class WebService(PortService):
                 extra={"REDIRECT_STATUS": "200"},
             ),
             "epy": OutputPages(reactor, self._seconds),
-            "rpy": ResourcePages(reactor),
+            "rpy": ResourcePages(reactor, self._seconds),
         }
         return Processors({name: made[name] for name in self._processors})
 
@@ -340,7 +340,7 @@ KIND = Kind(
             "script-timeout",
             "duration",
             DEFAULT_SECONDS,
-            "time that a cgi, php or epy program may take",
+            "time that a cgi, php or epy program may take, and an rpy file to define its resource",
             minimum=0.1,
         ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),

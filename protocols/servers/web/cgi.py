@@ -96,8 +96,11 @@ class CGIPrograms:
             if head.redirect or head.status in {204, 304}:
                 # There is no body to send, but the program may not have read all of the request's yet.
                 await run.drain()
-        except (NoRoom, NoTurn) as error:
+        except NoTurn as error:
             _log.warning("%r is not run, as so many others are: %s", program.path, error)
+            return error_page(503, headers=[("Retry-After", "1")])
+        except NoRoom as error:
+            _log.warning("%r is not run, as there is no room for its input: %s", program.path, error)
             return error_page(503, headers=[("Retry-After", "1")])
         except ProgramFailed as error:
             _log.warning("%r: %s", program.path, error)

@@ -1,6 +1,6 @@
 """Receiving the body of a request whole, before anything is taken that others wait for.
 
-A client may send its body as slowly as the limits of the HTTP server let it: a day for some megabytes, on any
+A client may send its body as slowly as the limits of the HTTP server let it: hours for megabytes, on any
 number of connections. So whoever gives out few of something (turns of programs, connections to a publisher)
 receives the body first, and gives it to those who can be answered at once. That costs memory for short bodies
 and disk for long ones, which are cheap, and ends as soon as the client breaks off or is too slow.
@@ -89,15 +89,14 @@ class SpooledBody:
         self._file: TemporaryFile | None = None
         self._on_disk = 0
         self._unread = 0  # of those on the disk
-        self._chunks: list[bytes] = []
-        self._in_memory = 0
+        # One object, as a client may send its body byte by byte.
+        self._memory = bytearray()
 
     def append(self, chunk: bytes) -> Deferred[None]:
         """Take the next bytes, and fire when there may be more. Fails with NoRoom."""
         self.length += len(chunk)
-        self._chunks.append(chunk)
-        self._in_memory += len(chunk)
-        if self._in_memory <= MAX_IN_MEMORY:
+        self._memory += chunk
+        if len(self._memory) <= MAX_IN_MEMORY:
             return succeed(None)
         data = self._take_memory()
         try:
@@ -129,14 +128,13 @@ class SpooledBody:
             chunks.append(chunk)
 
     def _take_memory(self) -> bytes:
-        data = b"".join(self._chunks)
-        self._chunks = []
-        self._in_memory = 0
+        data = bytes(self._memory)
+        self._memory = bytearray()
         return data
 
     def close(self) -> None:
         """Forget it. Idempotent. Nothing may be called afterwards."""
-        self._chunks = []
+        self._memory = bytearray()
         self._spool.on_disk -= self._on_disk
         self._on_disk = 0
         file, self._file = self._file, None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from portable.peers import peer_key
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock
+    from portable.clock import Clock
     from portable.transport import Address
 
 __all__ = ["FORGET", "MAX_FAILURES", "MAX_PEERS", "LoginAttempts"]

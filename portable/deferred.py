@@ -30,7 +30,7 @@ from portable.errors import Cancelled, LocalProtocolError, TimedOut
 if typing.TYPE_CHECKING:
     from types import CodeType, FrameType
 
-    from portable.reactor import Clock
+    from portable.clock import Clock
 
 __all__ = ["Deferred", "ensure_deferred", "fail", "first", "gather", "succeed"]
 

@@ -13,8 +13,8 @@ from portable.protocol import Protocol
 from portable.transport import HIGH_WATER
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Call, Clock, Timer
     from portable.errors import TransportError
-    from portable.reactor import Call, Clock, Timer
     from portable.transport import Transport
 
 __all__ = ["BURST", "LINGER", "QUIET", "Pacer", "RelayEnd", "join"]

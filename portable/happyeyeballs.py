@@ -12,8 +12,9 @@ from portable.errors import ConnectError, ConnectTimedOut, TimedOut, Unreachable
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.protocol import StreamProtocol
-    from portable.reactor import Clock, Names, Streams, Timer
+    from portable.reactor import Names, Streams
 
     class NamesAndClock(Names, Clock, typing.Protocol):
         """What is needed of a reactor to connect to a name."""

@@ -16,7 +16,8 @@ from portable.errors import FileError
 from portable.files import AppendFile
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock, Threads, Timer
+    from portable.clock import Clock, Timer
+    from portable.reactor import Threads
     from portable.transport import Address
 
 __all__ = ["RecordLog", "clf_peer", "clf_time", "escape"]

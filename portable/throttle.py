@@ -11,9 +11,9 @@ from portable.transport import HIGH_WATER
 from portable.wrapping import WrappedTransport
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Call, Clock, Timer
     from portable.errors import TransportError
     from portable.protocol import StreamProtocol
-    from portable.reactor import Call, Clock, Timer
     from portable.transport import Buffer, Transport
 
 __all__ = ["ThrottledTransport"]

@@ -31,7 +31,7 @@ _DUE: Entry = typing.cast("Entry", (0.0, -1, None))
 
 
 class HeapTimer:
-    """One call to come. Made by `TimerHeap.call_at`; satisfies `portable.reactor.Timer`."""
+    """One call to come. Made by `TimerHeap.call_at`; satisfies `portable.clock.Timer`."""
 
     __slots__ = ("_args", "_callback", "_cancelled", "_entry", "_heap", "_number", "_when")
 

@@ -13,8 +13,8 @@ from portable.flow import Pacer
 from portable.protocol import Protocol
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.errors import TransportError
-    from portable.reactor import Clock
     from portable.transport import Transport
 
 __all__ = ["LINE", "MAX_DATAGRAM", "RING", "Chargen", "DatagramCharacters", "line"]

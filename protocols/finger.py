@@ -18,9 +18,9 @@ from portable.protocol import Protocol
 from protocols.oneanswer import fetch
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.deferred import Deferred
     from portable.errors import TransportError
-    from portable.reactor import Clock, Timer
     from portable.transport import Transport
     from protocols.oneanswer import Network
 

@@ -15,8 +15,9 @@ from portable.framing import LineEnding, LineReader
 from portable.protocol import Protocol
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.errors import TransportError
-    from portable.reactor import Clock, Streams
+    from portable.reactor import Streams
     from portable.transport import Address, Transport
 
     class StreamsAndClock(Streams, Clock, typing.Protocol):

@@ -13,8 +13,9 @@ from portable.errors import RemoteProtocolError
 from portable.protocol import Protocol
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.errors import TransportError
-    from portable.reactor import Clock, Streams, Timer
+    from portable.reactor import Streams
     from portable.transport import Transport
 
     class Network(Clock, Streams, typing.Protocol):

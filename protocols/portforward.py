@@ -9,9 +9,9 @@ from portable.errors import FrameworkError
 from portable.flow import RelayEnd, join
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.deferred import Deferred
     from portable.errors import TransportError
-    from portable.reactor import Clock
     from portable.transport import Transport
 
     # Opens a connection to the server behind; what an endpoint's `connect` does.

@@ -23,7 +23,7 @@ import typing
 from portable.protocol import DatagramProtocol
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock
+    from portable.clock import Clock
     from portable.transport import Address, DatagramTransport
 
 __all__ = [

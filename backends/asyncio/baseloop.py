@@ -21,7 +21,8 @@ if typing.TYPE_CHECKING:
     import contextvars
     from collections.abc import AsyncGenerator, Callable
 
-    from portable.reactor import Reactor, Timer
+    from portable.clock import Timer
+    from portable.reactor import Reactor
 
 __all__ = ["BaseLoop", "Bridge"]
 

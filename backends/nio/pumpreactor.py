@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typing
 
-from portable.reactor import Clock, Names
+from portable.clock import Clock
+from portable.reactor import Names
 
 if typing.TYPE_CHECKING:
     from backends.nio.bridge import Bridge

@@ -21,10 +21,10 @@ if typing.TYPE_CHECKING:
     from backends.sockets.datagram import SocketDatagrams
     from backends.sockets.process import ChildProcess
     from backends.sockets.reactor import Channel, Watcher
+    from portable.clock import Timer
     from portable.deferred import Deferred
     from portable.process import ProcessFactory
     from portable.protocol import DatagramProtocol, ProtocolFactory, StreamProtocol
-    from portable.reactor import Timer
     from portable.timers import TimerHeap
 
 __all__ = ["Front", "QueuedCall", "SocketFront"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typing
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Call, Timer
     from portable.deferred import Deferred
-    from portable.reactor import Call, Timer
 
 __all__ = ["READ", "WRITE", "Channel", "Flushable", "SocketReactor", "Watcher"]
 

@@ -34,6 +34,8 @@ def _fast_client() -> str:
         subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
     except FileNotFoundError:
         raise SystemExit("ci/bench: the load is made by a C program, and there is no cc; install gcc") from None
+    except subprocess.CalledProcessError:
+        raise SystemExit("ci/bench: the load does not compile; install gcc and libc6-dev") from None
     return str(program)
 
 

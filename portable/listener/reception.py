@@ -14,12 +14,12 @@ from portable.throttle import ThrottledTransport
 from portable.tls import TLSTransport
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.listener.guard import Guard
     from portable.listener.proxyheader import ProxyHeader
     from portable.listener.table import ConnectionTable
     from portable.peers import PeerSet
     from portable.protocol import ProtocolFactory, StreamProtocol
-    from portable.reactor import Clock, Timer
     from portable.tls import TLSOptions
     from portable.transport import Transport
 

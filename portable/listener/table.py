@@ -9,8 +9,8 @@ from portable.deferred import Deferred
 from portable.peers import peer_key
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.listener.guard import Guard
-    from portable.reactor import Clock, Timer
     from portable.transport import Address
 
 __all__ = ["ConnectionTable"]

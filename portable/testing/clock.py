@@ -9,7 +9,7 @@ from portable.errors import LocalProtocolError
 from portable.timers import TimerHeap
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Timer
+    from portable.clock import Timer
 
 __all__ = ["ManualClock"]
 
@@ -29,13 +29,13 @@ class _SoonCall:
         self.args = args
 
     def cancel(self) -> None:
-        """See `portable.reactor.Call.cancel`."""
+        """See `portable.clock.Call.cancel`."""
         self.callback = None
         self.args = ()
 
 
 class ManualClock:
-    """The capability "time" of a reactor (`portable.reactor.Clock`) for tests: time passes in `advance` only.
+    """The capability "time" of a reactor (`portable.clock.Clock`) for tests: time passes in `advance` only.
 
     An exception that leaves a callback does not stop the others; the first one is raised by `advance` when all
     are done, so that a test fails where the fault is. (A reactor would log it.)
@@ -53,17 +53,17 @@ class ManualClock:
         return self._now
 
     def call_soon(self, callback: typing.Callable[..., object], *args: object) -> _SoonCall:
-        """See `portable.reactor.Clock.call_soon`: the next `advance` makes the call, even `advance(0)`."""
+        """See `portable.clock.Clock.call_soon`: the next `advance` makes the call, even `advance(0)`."""
         call = _SoonCall(callback, args)
         self._soon.append(call)
         return call
 
     def call_later(self, delay: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `portable.reactor.Clock.call_later`."""
+        """See `portable.clock.Clock.call_later`."""
         return self.call_at(self._now + max(delay, 0.0), callback, *args)
 
     def call_at(self, when: float, callback: typing.Callable[..., object], *args: object) -> Timer:
-        """See `portable.reactor.Clock.call_at`."""
+        """See `portable.clock.Clock.call_at`."""
         return self._heap.call_at(when, self._guarded, (callback, args))
 
     def next_time(self) -> float | None:

@@ -19,7 +19,7 @@ class Steppable(typing.Protocol):
     """What is needed of a reactor here; `ManualClock` has it too."""
 
     def time(self) -> float:
-        """See `portable.reactor.Clock.time`."""
+        """See `portable.clock.Clock.time`."""
 
     def step(self, timeout: float | None = 0.0) -> None:
         """See `portable.reactor.Life.step`."""

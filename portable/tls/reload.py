@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock, Timer
+    from portable.clock import Clock, Timer
     from portable.tls.options import TLSOptions
 
 __all__ = ["CertificateWatch"]

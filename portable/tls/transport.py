@@ -38,9 +38,9 @@ from portable.tls.engine import MAX_HANDSHAKE, SLICE, Engine
 from portable.tls.sendqueue import SendQueue
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.errors import TransportError
     from portable.protocol import ProtocolFactory, StreamProtocol
-    from portable.reactor import Clock, Timer
     from portable.tls.options import TLSOptions
     from portable.transport import Buffer, Transport
 

@@ -24,7 +24,8 @@ from protocols.console.statement import Statement
 if typing.TYPE_CHECKING:
     from types import CodeType
 
-    from portable.reactor import Clock, Threads
+    from portable.clock import Clock
+    from portable.reactor import Threads
     from portable.running.streams import Audience
     from portable.transport import Transport
 

@@ -34,7 +34,7 @@ from protocols.http.rules import RULES, RefusedRequest
 from protocols.http.sending import FileSender, StreamSender, close_body
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Timer
+    from portable.clock import Timer
     from portable.transport import Transport
     from protocols.http.headers import Headers
     from protocols.http.request import Request

@@ -10,7 +10,7 @@ from protocols.http.headers import Headers
 from protocols.http.rules import RefusedRequest
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock
+    from portable.clock import Clock
     from portable.transport import Address
 
 __all__ = ["EMPTY_BODY", "BodySource", "Request", "RequestBody", "decode_segments"]

@@ -11,7 +11,7 @@ from protocols.http.encoder import encode_chunk, encode_last_chunk
 from protocols.http.messages import FileBody, FilePiece
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock
+    from portable.clock import Clock
     from portable.transport import Transport
     from protocols.http.messages import BodyStream, Response
 

@@ -11,7 +11,7 @@ from protocols.http.limits import Limits
 from protocols.http.resource import allow_options, error_page, find_resource, method_not_allowed
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock
+    from portable.clock import Clock
     from protocols.http.access import AccessRecord
     from protocols.http.request import Request
     from protocols.http.resource import Rendered, Resource

@@ -29,8 +29,8 @@ from protocols.pb.registry import Registry
 from protocols.pb.tables import ReferenceTable
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.errors import TransportError
-    from portable.reactor import Clock, Timer
     from portable.transport import Address, Transport
     from protocols.pb.banana import Expression
     from protocols.pb.references import Referenceable

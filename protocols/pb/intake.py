@@ -12,7 +12,7 @@ import typing
 from portable.flow import BURST
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Call, Clock
+    from portable.clock import Call, Clock
     from portable.transport import Transport
 
 __all__ = ["MAX_ANSWERS", "Intake"]

@@ -26,7 +26,7 @@ from protocols.pb.references import Referenceable, RemoteReference
 
 if typing.TYPE_CHECKING:
     from portable.attempts import LoginAttempts
-    from portable.reactor import Clock
+    from portable.clock import Clock
     from portable.transport import Address
 
     # Gives MD5(password) of a user, None if there is none of that name.

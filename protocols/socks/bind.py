@@ -8,7 +8,8 @@ from portable.deferred import Deferred
 from portable.flow import RelayEnd
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock, Listener, Streams
+    from portable.clock import Clock
+    from portable.reactor import Listener, Streams
     from portable.transport import Address, Transport
 
     class StreamsAndClock(Streams, Clock, typing.Protocol):

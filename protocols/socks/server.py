@@ -38,10 +38,10 @@ from protocols.socks.messages import Command, Outcome, Refused, Reply
 from protocols.socks.proxy import Record
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Timer
     from portable.deferred import Deferred
     from portable.errors import TransportError
     from portable.framing import Reader
-    from portable.reactor import Timer
     from portable.transport import Transport
     from protocols.socks.messages import Request
     from protocols.socks.proxy import SharedState

@@ -21,7 +21,7 @@ from protocols.terminal.keys import TAB, Key, KeyDecoder, Text
 from protocols.terminal.line import History, Line
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock, Timer
+    from portable.clock import Clock, Timer
     from portable.transport import Transport
 
     # Takes the text before the cursor; gives where the word to complete begins, and what it may become.

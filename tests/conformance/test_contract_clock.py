@@ -15,9 +15,10 @@ from portable.testing import wait_until
 from tests.conformance.judge import End, connected
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Timer
     from portable.deferred import Deferred
     from portable.errors import TransportError
-    from portable.reactor import Reactor, Timer
+    from portable.reactor import Reactor
     from portable.transport import DatagramTransport
     from tests.conftest import ErrorLog
 

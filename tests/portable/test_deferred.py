@@ -14,7 +14,7 @@ from portable.errors import Cancelled, LocalProtocolError, TimedOut
 from portable.timers import HeapTimer, TimerHeap
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock
+    from portable.clock import Clock
 from tests.portable.outcomes import outcome, outcome_later
 
 MANY = 100_000

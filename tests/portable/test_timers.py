@@ -12,7 +12,7 @@ from portable.errors import LocalProtocolError
 from portable.timers import HeapTimer, TimerHeap
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Timer
+    from portable.clock import Timer
 
 
 @pytest.fixture

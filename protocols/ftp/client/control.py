@@ -20,8 +20,8 @@ from portable.transport import Address
 from protocols.ftp.client.replies import MAX_REPLY, CommandRefused, Reply, ReplyParser
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.errors import FrameworkError, TransportError
-    from portable.reactor import Clock, Timer
     from portable.tls import TLSOptions
     from portable.transport import Transport
 

@@ -17,8 +17,8 @@ from portable.flow import Pacer
 from portable.protocol import Protocol
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.errors import TransportError
-    from portable.reactor import Clock, Timer
     from portable.tls import TLSOptions
     from portable.transport import Transport
 

@@ -9,8 +9,8 @@ from protocols.ftp.client.control import encode_command
 from protocols.ftp.client.replies import CommandRefused, Reply, expect
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.deferred import Deferred
-    from portable.reactor import Clock
     from portable.tls import TLSOptions
     from protocols.ftp.client.channels import Channel, Mode
     from protocols.ftp.client.control import ControlConnection

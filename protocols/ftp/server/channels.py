@@ -20,7 +20,8 @@ from portable.transport import Address
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from portable.reactor import Clock, Listener, Streams
+    from portable.clock import Clock
+    from portable.reactor import Listener, Streams
     from portable.transport import Transport
 
     class Network(Clock, Streams, typing.Protocol):

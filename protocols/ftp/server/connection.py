@@ -19,8 +19,8 @@ from protocols.ftp.server.states import missing, state_after
 from protocols.ftp.server.verbs import find_verb
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Timer
     from portable.errors import TransportError
-    from portable.reactor import Timer
     from portable.transport import Transport
     from protocols.ftp.server.commands import Command
     from protocols.ftp.server.site import Site

@@ -28,7 +28,7 @@ from portable.protocol import Protocol
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from portable.reactor import Clock, Timer
+    from portable.clock import Clock, Timer
     from portable.tls import TLSOptions
     from portable.transport import Transport
     from protocols.ftp.server.channels import Channel

@@ -13,7 +13,8 @@ from protocols.terminal.lines import EndOfInput, LineInterrupted, LineRefused
 if typing.TYPE_CHECKING:
     from portable.accounts import Accounts
     from portable.attempts import LoginAttempts
-    from portable.reactor import Clock, Threads
+    from portable.clock import Clock
+    from portable.reactor import Threads
     from portable.transport import Address
     from protocols.terminal.lines import LineTerminal
 

@@ -18,8 +18,9 @@ from protocols.terminal.lines import Completion, EndOfInput, LineInterrupted, Li
 if typing.TYPE_CHECKING:
     from types import CodeType
 
+    from portable.clock import Clock
     from portable.deferred import Deferred
-    from portable.reactor import Clock, Threads
+    from portable.reactor import Threads
     from protocols.console.runner import Slots
     from protocols.servers.telnet.login import Login
     from protocols.telnet.server import TelnetServer

@@ -24,8 +24,9 @@ from protocols.servers.web.spool import NoRoom, Spool
 from protocols.servers.web.turns import NoTurn, Turns
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.files import OpenFile
-    from portable.reactor import Clock, Processes, Threads
+    from portable.reactor import Processes, Threads
     from protocols.http.request import Request
     from protocols.http.resource import Rendered
     from protocols.servers.web.processors import Answer, Program

@@ -8,8 +8,8 @@ import typing
 from portable.flow import Pacer
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.deferred import Deferred
-    from portable.reactor import Clock
     from portable.transport import Transport
 
 __all__ = ["MAX_ERRORS", "MAX_ERROR_LINE", "MAX_ERROR_LINES", "ErrorLines", "Feeder"]

@@ -13,9 +13,9 @@ from protocols.cgi import Head, HeadParser
 from protocols.servers.web.programinput import ErrorLines, Feeder
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.errors import TransportError
     from portable.process import Process
-    from portable.reactor import Clock, Timer
     from protocols.servers.web.spool import SpooledBody
 
 __all__ = ["EXIT_WAIT", "KILL_GRACE", "Output", "ProgramFailed", "Run"]

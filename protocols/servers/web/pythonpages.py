@@ -22,8 +22,9 @@ from protocols.http.resource import error_page
 from protocols.servers.web.turns import NoTurn, Turns
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.files import OpenFile
-    from portable.reactor import Clock, Threads, Timer
+    from portable.reactor import Threads
     from protocols.http.request import Request
     from protocols.http.resource import Resource
     from protocols.servers.web.processors import Answer, Program

@@ -9,7 +9,7 @@ from portable.deferred import Deferred, fail, succeed
 from portable.errors import FrameworkError
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock
+    from portable.clock import Clock
 
 __all__ = ["MAX_WAITING", "WAIT_SECONDS", "NoTurn", "Turns"]
 

@@ -17,8 +17,9 @@ from protocols.pb import Broker, InsecureJelly, Referenceable, RemoteError, Remo
 from protocols.pb.login import LoginRoot, log_in, log_in_anonymously, password_key
 
 if TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.deferred import Deferred
-    from portable.reactor import Clock, Reactor
+    from portable.reactor import Reactor
 
 PROGRAM = Path(__file__).with_name("twisted_peer.py")
 UNAUTHORIZED = "twisted.cred.error.UnauthorizedLogin"

@@ -20,7 +20,7 @@ from protocols.servers.web.distributed.cookies import set_cookie
 from protocols.servers.web.distributed.forms import HOP_BY_HOP
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Clock, Timer
+    from portable.clock import Clock, Timer
     from protocols.pb import Broker
 
 __all__ = ["BadPage", "ResponseView"]

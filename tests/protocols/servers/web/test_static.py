@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from portable.reactor import Call
+    from portable.clock import Call
 
 
 def test_a_file(bench: Bench) -> None:

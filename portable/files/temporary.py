@@ -16,8 +16,9 @@ _SHOWN = "a temporary file"
 class TemporaryFile:
     """Bytes on the disk, in the system's folder for such files (TMPDIR), which are gone once it is closed.
 
-    They are written, then read, each from the beginning to the end. To make one is fast enough for the loop;
-    the rest is for threads, one call at a time, except for `close`: that may come while another call works.
+    They are written, then read, each from the beginning to the end. To make one is fast enough for the loop,
+    and so is `close`, unless another call is under way, for which it waits; the rest is for threads, one call
+    at a time.
     """
 
     def __init__(self) -> None:

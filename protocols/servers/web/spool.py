@@ -11,13 +11,16 @@ from __future__ import annotations
 import typing
 
 from portable.deferred import fail, succeed
-from portable.errors import FileError, FrameworkError
+from portable.errors import Cancelled, FileError, FrameworkError
 from portable.files import TemporaryFile
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.reactor import Threads
     from protocols.http.request import RequestBody
+
+    # Whatever a thread gives back.
+    T = typing.TypeVar("T")
 
 __all__ = ["MAX_IN_MEMORY", "MAX_ON_DISK", "NoRoom", "Spool", "SpooledBody"]
 
@@ -89,6 +92,7 @@ class SpooledBody:
         self._file: TemporaryFile | None = None
         self._on_disk = 0
         self._unread = 0  # of those on the disk
+        self._busy = False  # whether a thread may be at work on the file
         # One object, as a client may send its body byte by byte.
         self._memory = bytearray()
 
@@ -108,7 +112,7 @@ class SpooledBody:
         self._spool.on_disk += len(data)
         self._on_disk += len(data)
         self._unread += len(data)
-        return self._threads.run_in_thread(self._file.write, data).add_errback(_no_room)
+        return self._in_thread(self._file.write, data).add_errback(_no_room)
 
     def next_chunk(self) -> Deferred[bytes]:
         """Give the next bytes, b"" at the end and ever after. Fails with FileError. Only once it is whole."""
@@ -116,7 +120,18 @@ class SpooledBody:
             return succeed(self._take_memory())
         count = min(MAX_IN_MEMORY, self._unread)
         self._unread -= count
-        return self._threads.run_in_thread(self._file.read, count)
+        return self._in_thread(self._file.read, count)
+
+    def _in_thread(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
+        self._busy = True
+        return self._threads.run_in_thread(function, *args).add_both(self._done)
+
+    def _done(self, result: typing.Any) -> typing.Any:
+        # A cancelled call may still be under way.
+        self._busy = isinstance(result, Cancelled)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def read(self) -> bytes:
         """Return all of it at once. Fails as `next_chunk`."""
@@ -138,9 +153,11 @@ class SpooledBody:
         self._spool.on_disk -= self._on_disk
         self._on_disk = 0
         file, self._file = self._file, None
-        if file is not None:
-            # In a thread, as another one may be writing to it, and to free megabytes takes its time.
+        if file is not None and self._busy:
+            # It waits for the other call.
             self._threads.run_in_thread(file.close)
+        elif file is not None:
+            file.close()
 
 
 def _no_room(error: Exception) -> typing.NoReturn:

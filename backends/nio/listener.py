@@ -12,6 +12,7 @@ from backends.nio.bridge import CLOSED, STARVED, PumpError
 from backends.nio.stream import NioStream
 from backends.sockets.listener import family_of, remove_stale
 from backends.sockets.names import MAX_PORT
+from backends.sockets.oserrors import check_path
 from backends.sockets.oserrors import listen_failure as system_listen_failure
 from portable.errors import describe, listen_error
 from portable.transport import Address
@@ -29,8 +30,6 @@ _log = logging.getLogger("portable.nio")
 
 # Seconds without accepting when there are no descriptors left.
 _PAUSE_WITHOUT_RESOURCES = 1.0
-# Bytes in the path of a Unix socket, on Linux; elsewhere a few less, which the system then says.
-_LONGEST_PATH = 107
 
 
 def listen_failure(error: PumpError, address: str) -> ListenError:
@@ -67,10 +66,7 @@ def listen_unix(
     reactor: PumpReactor, factory: ProtocolFactory, path: str, backlog: int, mode: int | None
 ) -> NioListener:
     """See `UnixSockets.listen_unix`."""
-    if "\0" in path:
-        raise listen_error("EINVAL", f"cannot listen on {path!r}: a path holds no NUL")
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise listen_error("ENAMETOOLONG", f"cannot listen on {path}: {describe('ENAMETOOLONG')}")
+    check_path(path, system_listen_failure, str.encode)
     with contextlib.suppress(OSError):  # what is wrong there, binding will say
         remove_stale(path)
     try:

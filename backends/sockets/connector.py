@@ -8,7 +8,7 @@ import socket
 import typing
 
 from backends.sockets.names import LITERAL
-from backends.sockets.oserrors import check_port, connect_failure
+from backends.sockets.oserrors import check_path, check_port, connect_failure
 from backends.sockets.reactor import WRITE
 from backends.sockets.stream import SocketStream, have_close_reset
 from portable.deferred import Deferred, ensure_deferred, fail
@@ -158,6 +158,10 @@ def connect_unix(
 ) -> Deferred[P]:
     """See `UnixSockets.connect_unix`."""
     deadline = reactor.time() + timeout
+    try:
+        check_path(path, connect_failure)
+    except ConnectError as exc:
+        return fail(exc)
 
     async def keep_trying() -> socket.socket:
         while True:

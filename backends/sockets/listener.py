@@ -11,7 +11,7 @@ import stat
 import typing
 
 from backends.sockets.names import LITERAL, MAX_PORT
-from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
+from backends.sockets.oserrors import OUT_OF_RESOURCES, check_path, error_code, listen_failure
 from backends.sockets.reactor import READ
 from backends.sockets.stream import SocketStream, address_of, have_close_reset
 from portable.errors import FrameworkError, TransportError, describe, listen_error
@@ -110,6 +110,7 @@ def bind_unix(path: str, *, backlog: int, mode: int | None) -> socket.socket:
     Raises:
         ListenError: the path cannot be bound.
     """
+    check_path(path, listen_failure)
     with contextlib.ExitStack() as undo:
         try:
             sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -123,8 +124,6 @@ def bind_unix(path: str, *, backlog: int, mode: int | None) -> socket.socket:
             sock.listen(backlog)
         except OSError as exc:
             raise listen_failure(exc, path) from exc
-        except ValueError as exc:
-            raise listen_error("EINVAL", f"cannot listen on {path!r}: a path holds no NUL") from exc
         undo.pop_all()
     return sock
 

@@ -180,6 +180,35 @@ def test_paths_that_cannot_be(unix: Reactor, tmp_path: pathlib.Path, path: str) 
         wait_for(unix, unix.connect_unix(End, str(tmp_path / path)))
 
 
+@pytest.mark.parametrize("path", ["", "\0", "folder\0/s", "\ud800"])
+def test_paths_that_are_none(
+    unix: Reactor, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """EINVAL, of listening and of connecting; and no file is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ListenError) as listening:
+        unix.listen_unix(End, path, mode=0o600)
+    with pytest.raises(ConnectError) as connecting:
+        wait_for(unix, unix.connect_unix(End, path))
+    assert listening.value.code == connecting.value.code == "EINVAL"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_is_no_text(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """Bytes that are not UTF-8: a file like any other, or an error of ours where the system takes none."""
+    path = str(tmp_path / "\udcff")
+    try:
+        listener = unix.listen_unix(End, path)
+    except ListenError as exc:
+        assert exc.code == "EINVAL"  # noqa: PT017 - both are right
+        with pytest.raises(ConnectError) as caught:
+            wait_for(unix, unix.connect_unix(End, path))
+        assert caught.value.code == "EINVAL"
+    else:
+        assert listener.address == path
+        assert wait_for(unix, unix.connect_unix(End, path)).made
+
+
 def test_nobody_listens(unix: Reactor, tmp_path: pathlib.Path) -> None:
     """ConnectionRefused for a stale file; a ConnectError with ENOENT where there is none."""
     path = tmp_path / "s"

@@ -6,7 +6,7 @@ import typing
 
 from backends.nio.bridge import ABORT, CLOSED, CONNECTED, PumpError
 from backends.nio.stream import NioStream
-from backends.sockets.oserrors import check_path, check_port
+from backends.sockets.arguments import check_literal, check_path, check_port
 from backends.sockets.oserrors import connect_failure as system_connect_failure
 from portable.deferred import Deferred, ensure_deferred, fail
 from portable.errors import ConnectError, connect_error, describe
@@ -85,6 +85,8 @@ def connect(
     target = str(Address(host, port))
     try:
         check_port(port, target)
+        if local_host:
+            check_literal(local_host, f"from {local_host!r}")
     except ConnectError as exc:
         return fail(exc)
 

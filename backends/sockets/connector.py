@@ -7,8 +7,9 @@ import os
 import socket
 import typing
 
+from backends.sockets.arguments import check_literal, check_path, check_port
 from backends.sockets.names import LITERAL
-from backends.sockets.oserrors import check_path, check_port, connect_failure
+from backends.sockets.oserrors import connect_failure
 from backends.sockets.reactor import WRITE
 from backends.sockets.stream import SocketStream, have_close_reset
 from portable.deferred import Deferred, ensure_deferred, fail
@@ -136,6 +137,8 @@ def connect(
     local = (local_host, 0) if local_host else None
     try:
         check_port(port, str(Address(host, port)))
+        if local_host:
+            check_literal(local_host, f"from {local_host!r}")
     except ConnectError as exc:
         return fail(exc)
 

@@ -10,18 +10,19 @@ import socket
 import stat
 import typing
 
-from backends.sockets.names import LITERAL, MAX_PORT
-from backends.sockets.oserrors import OUT_OF_RESOURCES, check_path, error_code, listen_failure
+from backends.sockets.arguments import MAX_PORT, check_path, family_of
+from backends.sockets.names import LITERAL
+from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
 from backends.sockets.reactor import READ
 from backends.sockets.stream import SocketStream, address_of, have_close_reset
 from portable.errors import FrameworkError, TransportError, describe, listen_error
-from portable.transport import Address
+from portable.transport import Address, normalise_host
 
 if typing.TYPE_CHECKING:
     from backends.sockets.reactor import SocketReactor
     from portable.protocol import ProtocolFactory
 
-__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "family_of", "remove_stale"]
+__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "bindable", "remove_stale"]
 
 _log = logging.getLogger("portable.sockets")
 
@@ -32,8 +33,8 @@ _MOST_ACCEPTS = 256
 _PAUSE_WITHOUT_RESOURCES = 1.0
 
 
-def family_of(host: str) -> tuple[socket.AddressFamily, str]:
-    """Return the family of a literal address and the address to bind for `host`.
+def bindable(host: str) -> tuple[socket.AddressFamily, str]:
+    """Return the literal address to bind for `host`, and before it its family.
 
     Raises:
         ListenError: `host` is a name, which could mean several addresses.
@@ -43,13 +44,11 @@ def family_of(host: str) -> tuple[socket.AddressFamily, str]:
     if not host:
         dual = socket.has_ipv6 and socket.has_dualstack_ipv6()
         return (socket.AF_INET6, "::") if dual else (socket.AF_INET, "0.0.0.0")  # noqa: S104 - asked for
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host.partition("%")[0])
-        except (OSError, ValueError):  # ValueError: a NUL
-            continue
-        return family, host
-    raise listen_error("EADDRNOTAVAIL", f"cannot listen on {host!r}: give an IP address, not a name")
+    literal = normalise_host(host)
+    family = family_of(literal)
+    if family is None:
+        raise listen_error("EADDRNOTAVAIL", f"cannot listen on {host!r}: give an IP address, not a name")
+    return family, literal
 
 
 def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool) -> socket.socket:
@@ -58,7 +57,7 @@ def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool
     Raises:
         ListenError: the address cannot be bound.
     """
-    family, host = family_of(host)
+    family, host = bindable(host)
     if not 0 <= port <= MAX_PORT:  # the system would take the lower 16 bits
         raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to {MAX_PORT}")
     try:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import typing
 
-from backends.sockets.names import MAX_PORT
 from portable.errors import (
     ConnectError,
     ConnectionLost,
@@ -18,13 +15,8 @@ from portable.errors import (
     listen_error,
 )
 
-if typing.TYPE_CHECKING:
-    from portable.errors import TransportError
-
 __all__ = [
     "OUT_OF_RESOURCES",
-    "check_path",
-    "check_port",
     "connect_failure",
     "connection_failure",
     "error_code",
@@ -33,9 +25,6 @@ __all__ = [
 
 # What accept says when this process or this machine has run out: waiting helps, closing the listener does not.
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-# Bytes in the path of a Unix socket, on Linux; elsewhere a few less, which the system then says.
-_LONGEST_PATH = 107
 
 # Windows has numbers of its own for what everybody else calls by these names.
 _WINDOWS_PREFIX = "WSA"
@@ -49,42 +38,6 @@ def error_code(error: OSError) -> str:
         return "ENAMETOOLONG"
     name = errno.errorcode.get(error.errno or 0, "EIO")
     return name.removeprefix(_WINDOWS_PREFIX)
-
-
-def check_port(port: int, address: str) -> None:
-    """Do nothing if `port` is one that can be connected to.
-
-    Raises:
-        ConnectError: it is not.
-    """
-    if not 0 <= port <= MAX_PORT:
-        raise connect_error("EINVAL", f"cannot connect to {address}: ports go from 0 to {MAX_PORT}")
-
-
-def check_path(
-    path: str,
-    failure: typing.Callable[[OSError, str], TransportError],
-    encode: typing.Callable[[str], bytes] = os.fsencode,
-) -> None:
-    """Do nothing if a Unix socket may have `path`.
-
-    Without a path, Linux makes one up for who binds; with a NUL before it, it is no file. We know neither.
-
-    Args:
-        failure: makes the error, such as `listen_failure`.
-        encode: makes what the system is given; raises UnicodeEncodeError for what it cannot be given.
-
-    Raises:
-        TransportError: EINVAL or ENAMETOOLONG.
-    """
-    try:
-        raw = encode(path)
-    except UnicodeEncodeError as exc:
-        raise failure(OSError(errno.EINVAL, str(exc)), repr(path)) from exc
-    if not raw or b"\0" in raw:
-        raise failure(OSError(errno.EINVAL, "not a path"), repr(path))
-    if len(raw) > _LONGEST_PATH:
-        raise failure(OSError(errno.ENAMETOOLONG, "too long"), path)
 
 
 def connect_failure(error: OSError, address: str) -> ConnectError:

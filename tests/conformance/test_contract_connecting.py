@@ -130,6 +130,25 @@ def test_local_host(reactor: Reactor) -> None:
             wait_for(reactor, reactor.connect(End, "127.0.0.1", port, local_host="192.0.2.1"))
 
 
+@pytest.mark.parametrize("local_host", ["localhost", "nobody.invalid", "1.2.3", "127.0.0.1%lo"])
+def test_a_local_host_that_is_a_name(reactor: Reactor, local_host: str) -> None:
+    """A ConnectError, EADDRNOTAVAIL, at once; it is not looked up."""
+    listening, port = raw_server()
+    with listening:
+        connecting = reactor.connect(End, "127.0.0.1", port, local_host=local_host)
+        assert connecting.called
+        with pytest.raises(ConnectError, match="from '") as caught:
+            wait_for(reactor, connecting)
+    assert caught.value.code == "EADDRNOTAVAIL"
+
+
+def test_listening_on_a_mapped_address(reactor: Reactor) -> None:
+    """It is the IPv4 address that it stands for."""
+    listener = reactor.listen(End, "::ffff:127.0.0.1")
+    assert getattr(listener.address, "host", "") == "127.0.0.1"
+    wait_for(reactor, reactor.connect(End, "127.0.0.1", port_of(listener)))
+
+
 def test_ipv6(reactor: Reactor) -> None:
     """Addresses are (host, port), with literal IPv6 hosts."""
     if not socket.has_ipv6:

@@ -100,7 +100,7 @@ class DatagramTest {
 
     @Test
     void badAddressesAreErrors() throws IOException {
-        for (String address : List.of("nonsense", "127.0.0.1\n99999", "example.com\n9", "127.0.0.1\nx")) {
+        for (String address : List.of("nonsense", "127.0.0.1\n99999", "example.com\n9", "127.0.0.1\nx", "::1\n0")) {
             loop.events.clear();
             loop.sendTo(server, address, Loop.bytes("x"));
             assertEquals("EINVAL", loop.await(EventBuffer.ERROR, server).text(), address);

@@ -190,6 +190,16 @@ def test_an_address_that_this_socket_cannot_reach(reactor: Reactor, addr: Addres
     assert server.data == [b"y"]
 
 
+def test_every_error_is_received(reactor: Reactor) -> None:
+    """Of several datagrams sent at once, to either family."""
+    client = bound(reactor, "")
+    for host in ("127.0.0.1", "::1", "::1"):
+        client.transport.sendto(b"x", Address(host, 0))
+    client.transport.sendto(bytes(65_508), Address("127.0.0.1", 9))
+    wait_until(reactor, lambda: len(client.errors) == 4)
+    assert [error.code for error in client.errors] == ["EINVAL", "EINVAL", "EINVAL", "EMSGSIZE"]
+
+
 def test_a_mapped_address(reactor: Reactor) -> None:
     """It is the IPv4 address that it stands for, to bind and to send to."""
     server, client = bound(reactor, "::ffff:127.0.0.1"), bound(reactor)

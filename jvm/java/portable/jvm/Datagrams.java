@@ -16,6 +16,8 @@ final class Datagrams extends Slot {
 
     // Datagrams taken in one turn, so that a flood leaves the others their share.
     private static final int MOST_READS = 64;
+    // Errors kept until they can be told. Nobody acts on the thousandth otherwise than on the first.
+    private static final int MOST_ERRORS = 1024;
 
     private final DatagramChannel channel;
     private final boolean connected;
@@ -23,7 +25,7 @@ final class Datagrams extends Slot {
     private ByteBuffer queued; // the bytes of the datagrams in `queue`; null while there are none
     private boolean paused;
     private boolean closing;
-    private String error;
+    private final ArrayDeque<String> errors = new ArrayDeque<>(0);
     private SocketAddress lastSender;
     private byte[] lastSenderText = {};
 
@@ -200,7 +202,9 @@ final class Datagrams extends Slot {
     }
 
     private void failed(String code) {
-        error = code;
+        if (errors.size() < MOST_ERRORS) {
+            errors.addLast(code);
+        }
         pump.selector.progress = true;
         pump.reportLater(this);
     }
@@ -213,16 +217,17 @@ final class Datagrams extends Slot {
 
     @Override
     boolean report(EventBuffer events) {
-        if (!events.hasRoomForText()) {
-            return false;
+        while (events.hasRoomForText()) {
+            if (dead) {
+                events.add(EventBuffer.CLOSED, id, 0, 0);
+                pump.slots.remove(id);
+                return true;
+            }
+            if (errors.isEmpty()) {
+                return true;
+            }
+            events.addText(EventBuffer.ERROR, id, 0, errors.pollFirst());
         }
-        if (dead) {
-            events.add(EventBuffer.CLOSED, id, 0, 0);
-            pump.slots.remove(id);
-        } else if (error != null) {
-            events.addText(EventBuffer.ERROR, id, 0, error);
-            error = null;
-        }
-        return true;
+        return false;
     }
 }

@@ -111,6 +111,13 @@ class DatagramTest {
     }
 
     @Test
+    void eachErrorOfATurnIsTold() throws IOException {
+        loop.sendTo(server, "nonsense", Loop.bytes("x")).sendTo(server, "::1\n9", Loop.bytes("x")).poll(0);
+        loop.until(() -> loop.count(EventBuffer.ERROR, server) == 2);
+        assertEquals(List.of("EINVAL", "EAFNOSUPPORT"), loop.events.stream().map(Loop.Event::text).toList());
+    }
+
+    @Test
     void pausedSocketsReceiveLater() throws IOException {
         loop.op(Pump.PAUSE_READ, server).sendTo(server, loop.pump.localAddress(server), Loop.bytes("x"));
         assertEquals(List.of(), loop.poll(30));

@@ -21,6 +21,8 @@ LITERAL = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 def _look_up(host: str) -> list[str]:
     try:
+        if "\0" in host:  # the system would look up what is before it
+            raise ValueError("a NUL in a host name")
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, ValueError) as exc:
         raise NameNotFound(f"the host name {host!r} has no address") from exc

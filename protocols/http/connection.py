@@ -6,7 +6,7 @@ What a connection is doing, and what limits the time for it:
     HEAD     part of a request is here               head_timeout
     RENDER   the resource works                      nothing; half_closed_timeout after the client's end
     BODY     it waits for the request's body         body_grace, min_body_rate
-    SEND     a long answer is being sent             write_timeout, min_write_rate
+    SEND     a long answer is being sent             write_timeout, min_write_rate: see `_check_progress`
     DISCARD  the body nobody read goes by            body_grace, min_body_rate
     LINGER   the last answer is sent; the client may have sent more, which is dropped    linger_timeout
     CLOSING  the transport flushes                   write_timeout, min_write_rate
@@ -176,7 +176,7 @@ class HTTPServer(Protocol):
         if self._waiter is not None:
             self._break_body("body-cut")
         elif self._state == _RENDER:
-            self._arm(self._site.limits.half_closed_timeout)
+            self._wait_for_resource()
         return True
 
     def connection_lost(self, exc: TransportError | None) -> None:
@@ -293,13 +293,19 @@ class HTTPServer(Protocol):
         if isinstance(rendered, Response):
             self._respond(rendered)
             return
-        # Nothing limits how long a resource may work.
-        self._deadline = 0.0
+        self._wait_for_resource()
         rendering: Deferred[Response] = (
             rendered if isinstance(rendered, Deferred) else ensure_deferred(rendered)
         )
         self._rendering = rendering
         rendering.add_callbacks(self._rendered, self._render_failed).add_errback(self._abort)
+
+    def _wait_for_resource(self) -> None:
+        """Let it work for as long as it likes, unless the client may be gone."""
+        if self._eof:
+            self._arm(self._site.limits.half_closed_timeout)
+        else:
+            self._deadline = 0.0
 
     def _refuse(self, error: RefusedRequest) -> None:
         """Answer something that is no request."""
@@ -493,7 +499,7 @@ class HTTPServer(Protocol):
         self._body_time += self._site.clock.time() - self._body_since
         if self._state == _BODY:
             self._state = _RENDER
-            self._deadline = 0.0
+            self._wait_for_resource()
         elif self._state == _SEND:
             self._arm(self._site.limits.write_timeout)
 
@@ -588,7 +594,7 @@ class HTTPServer(Protocol):
         state = self._state
         if state == _IDLE:
             if self._transport.get_write_buffer_size():
-                self._check_progress(self._site.limits.write_timeout)
+                self._check_progress()
             else:
                 self._close()
                 self._arm(self._site.limits.write_timeout)
@@ -597,30 +603,27 @@ class HTTPServer(Protocol):
         elif state == _BODY or self._waiter is not None:
             self._break_body("body-timeout")
         elif state == _RENDER:
-            self._give_up()
+            # The client ended its side long ago, and there is still no answer.
+            self._transport.abort()
         elif state == _DISCARD:
             self._linger()
         elif state == _LINGER:
             self._close()
             self._arm(self._site.limits.write_timeout)
         else:
-            self._check_progress(self._site.limits.write_timeout)
+            self._check_progress()
 
-    def _give_up(self) -> None:
-        """The client ended its side long ago, and there is still no answer."""
-        self._transport.abort()
-
-    def _check_progress(self, seconds: float) -> None:
+    def _check_progress(self) -> None:
         """Abort if the client reads too slowly, or not at all; else look again later."""
+        limits = self._site.limits
+        least = limits.min_write_rate * limits.write_timeout
+        if self._sender is not None and self._sender.waits_for_source:
+            # A client that ended its side is found to be gone only when something is sent to it.
+            least = 1 if self._eof else 0
         sent = self._transport.get_extra_info("bytes_sent", 0)
-        sender = self._sender
-        if (
-            self._mark >= 0
-            and sent - self._mark < self._site.limits.min_write_rate * seconds
-            and not (sender is not None and sender.waits_for_source)
-        ):
-            _log.info("%s: reads too slowly; connection aborted", self._peer)
+        if self._mark >= 0 and sent - self._mark < least:
+            _log.info("%s: reads too slowly, or is gone; connection aborted", self._peer)
             self._transport.abort()
             return
         self._mark = sent
-        self._arm(seconds)
+        self._arm(limits.write_timeout)

@@ -9,6 +9,7 @@ import typing
 import pytest
 
 from portable.deferred import Deferred
+from portable.errors import RemoteProtocolError
 from portable.testing import ManualClock, MemoryTransport
 from protocols.http.messages import FileBody, FilePiece, Response
 from protocols.http.resource import Page, redirect
@@ -98,6 +99,33 @@ def test_a_half_closed_client_is_given_up_after_a_while() -> None:
     bench.transport.receive_eof()
     bench.clock.advance(11)
     assert cancelled
+    assert bench.transport.lost
+
+
+def test_a_half_closed_client_is_given_up_in_every_request_it_sent() -> None:
+    answers: list[Deferred[Response]] = [Deferred(), Deferred()]
+    waiting = iter(answers)
+    bench = Bench(lambda request: next(waiting))
+    bench.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+    bench.transport.receive_eof()
+    answers[0].callback(Response(200, body=b"here"))
+    bench.clock.advance(11)
+    assert bench.transport.lost
+    assert bench.statuses() == [200, 499]
+
+
+def test_a_half_closed_client_is_given_up_when_its_body_was_cut() -> None:
+    async def answer(request: Request) -> Response:
+        try:
+            await request.body.read(100)
+        except RemoteProtocolError:
+            await Deferred()
+        return Response(204)
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    bench.transport.receive_eof()
+    bench.clock.advance(11)
     assert bench.transport.lost
 
 

@@ -24,7 +24,6 @@ import typing
 from portable.deferred import Deferred, ensure_deferred, fail, succeed
 from portable.errors import Cancelled, ConnectionLost, LocalProtocolError, TransportError
 from portable.protocol import Protocol
-from protocols.http.access import AccessRecord
 from protocols.http.encoder import CONTINUE
 from protocols.http.messages import FileBody, Response
 from protocols.http.parser import RequestParser
@@ -197,7 +196,7 @@ class HTTPServer(Protocol):
             self._waiter = None
             waiter.errback(exc if isinstance(exc, ConnectionLost) else ConnectionLost("the client is gone"))
         if self._request is not None:
-            self._log_access(self._request)
+            self._site.log_access(self._request, self._peer, self._started, self._answer or 499, self._sent)
             self._request = None
 
     def pause_writing(self) -> None:
@@ -414,7 +413,7 @@ class HTTPServer(Protocol):
 
     def _finish(self, request: Request | None) -> None:
         """The answer is complete."""
-        self._log_access(request)
+        self._site.log_access(request, self._peer, self._started, self._answer, self._sent)
         self._request = None
         if self._keep_alive and not self._draining and self._broken is None:
             self._run()
@@ -423,27 +422,6 @@ class HTTPServer(Protocol):
             self._close()
         else:
             self._linger()
-
-    def _log_access(self, request: Request | None) -> None:
-        site = self._site
-        if site.access_log is None:
-            return
-        record = AccessRecord(
-            peer=self._peer,
-            time=self._started,
-            method=request.method if request is not None else "",
-            target=request.target if request is not None else "",
-            version=f"HTTP/{request.version[0]}.{request.version[1]}" if request is not None else "",
-            status=self._answer or 499,
-            bytes_sent=self._sent,
-            referer=request.headers.get("referer") if request is not None else None,
-            user_agent=request.headers.get("user-agent") if request is not None else None,
-            duration=max(0.0, site.wall_clock() - self._started),
-        )
-        try:
-            site.access_log(record)
-        except Exception:  # noqa: BLE001 - a full disk must not stop the service
-            _log.exception("the access log failed")
 
     # The request's body.
 

@@ -14,6 +14,7 @@ from portable.listener import ListenerOptions, ServerPort
 from portable.listening import listener_options, listening_options, server_ports
 from portable.options import Kind, Option
 from portable.service import PortService
+from protocols.http.limits import Limits
 from protocols.http.resource import error_page, find_resource
 from protocols.http.server import Site
 from protocols.servers.telnet import TelnetService
@@ -104,6 +105,7 @@ class WebService(PortService):
         self._seconds: float = values["script-timeout"]
         self._logfile: str | None = values["logfile"]
         self._access_log: AccessLog | None = None
+        self._limits = Limits().throttled(values["throttle"])
         self._site: Site | None = None
 
     def bind(self, reactor: Reactor) -> None:
@@ -115,7 +117,7 @@ class WebService(PortService):
                 raise ConfigurationError(str(error), "--logfile") from error
         if isinstance(self._resource, UserDirectory):
             self._resource.start(reactor)
-        self._site = Site(self._resource, clock=reactor, access_log=self._access_log)
+        self._site = Site(self._resource, clock=reactor, limits=self._limits, access_log=self._access_log)
         super().bind(reactor)
 
     def release(self) -> None:

@@ -71,11 +71,13 @@ class OpenFile:
         status: as it was when opened.
         path: how it was named, for messages.
         file: the open regular file, for `Transport.send_file`; None for a folder.
+        link_target: the name of the file that symbolic links led `open_beneath` to; "" if it followed none.
     """
 
     def __init__(self, status: FileStatus, fd: int, path: str) -> None:
         self.status = status
         self.path = path
+        self.link_target = ""
         # Folders keep the bare descriptor (-1 where the system cannot open folders).
         self._fd = fd if status.is_dir else -1
         self.file: io.FileIO | None = None if status.is_dir else io.FileIO(fd, "rb")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
+from portable.logpace import LogPace
 from portable.tls.certificates import Identity, load_authorities, load_identity
 
 if typing.TYPE_CHECKING:
@@ -61,6 +62,7 @@ class TLSOptions:
         server_side: whether we are the server.
         server_name: as a client, the name of the server; "" as a server.
         alpn: the protocols we offer or accept, best first.
+        failures: of handshakes, for the log.
     """
 
     def __init__(self, spec: _ServerSpec | _ClientSpec | _ContextSpec) -> None:
@@ -76,6 +78,7 @@ class TLSOptions:
         self._seen = self._signature()
         self._loaded = spec.load()
         self._session: ssl.SSLSession | None = None
+        self.failures = LogPace()
         self.warn_of_expiry()
 
     @property

@@ -308,7 +308,7 @@ class HTTPServer(Protocol):
 
     def _refuse(self, error: RefusedRequest) -> None:
         """Answer something that is no request."""
-        _log.info("%s: refused: %s", self._peer, error)
+        self._site.log_refusal(self._peer, error)
         self._keep_alive = False
         self._answer = self._sent = 0
         site = self._site
@@ -335,7 +335,7 @@ class HTTPServer(Protocol):
                 _log.warning("a resource failed after its client had gone", exc_info=error)
             return
         if isinstance(error, RefusedRequest):
-            _log.info("%s: %s %s refused: %s", self._peer, request.method, request.target, error)
+            self._site.log_refusal(self._peer, error, request)
             self._respond(error_page(error.status, RULES[error.rule].reason))
             return
         # The request line is visible ASCII by now: it cannot forge a line of the log.
@@ -507,7 +507,7 @@ class HTTPServer(Protocol):
             chunk = self._parser.next_body()
         except RefusedRequest as error:
             # Its request is answered: one more answer would be taken for that of the next one.
-            _log.info("%s: refused after the answer: %s", self._peer, error)
+            self._site.log_refusal(self._peer, error)
             self._linger()
             return False
         if chunk is not None:
@@ -600,7 +600,7 @@ class HTTPServer(Protocol):
             least = 1 if self._eof else 0
         sent = self._transport.get_extra_info("bytes_sent", 0)
         if self._mark >= 0 and sent - self._mark < least:
-            _log.info("%s: reads too slowly, or is gone; connection aborted", self._peer)
+            self._site.log_refusal(self._peer, "reads too slowly, or is gone")
             self._transport.abort()
             return
         self._mark = sent

@@ -6,6 +6,7 @@ import logging
 import time
 import typing
 
+from portable.logpace import LogPace
 from protocols.http.access import AccessRecord
 from protocols.http.encoder import HeadEncoder
 from protocols.http.grammar import METHODS
@@ -51,6 +52,7 @@ class SiteState:
         self.limits = limits
         self.access_log = access_log
         self.wall_clock = wall_clock
+        self._refusals = LogPace()
         self.encoder = HeadEncoder(server, wall_clock)
 
     def log_access(
@@ -80,6 +82,13 @@ class SiteState:
             self.access_log(record)
         except Exception:  # noqa: BLE001 - a full disk must not stop the service
             _log.exception("the access log failed")
+
+    def log_refusal(self, peer: typing.Any, why: object, request: Request | None = None) -> None:
+        """Say in the log that a request was refused, or its client cut off; not for each under a flood."""
+        count = self._refusals.count(self.clock.time())
+        if count:
+            where = "" if request is None else f"{request.method} {request.target}: "
+            _log.info("%d request(s) refused, the last one from %s: %s%s", count, peer, where, why)
 
     def render(self, request: Request) -> Rendered:
         """Return what the resource that `request` names answers, or what a server answers by itself.

@@ -13,6 +13,7 @@ from portable.errors import RemoteProtocolError
 from portable.testing import ManualClock, MemoryTransport
 from protocols.http.messages import FileBody, FilePiece, Response
 from protocols.http.resource import Page, redirect
+from protocols.http.rules import RefusedRequest
 from protocols.http.server import AccessRecord, Site
 from tests.protocols.http.bench import EPOCH, Bench, Counting, hello
 
@@ -258,6 +259,21 @@ def test_refusals_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     Bench(hello).send(b"GET / HTTP/1.1\n\n")
     assert "bare-lf" in caplog.text
+
+
+def test_a_flood_of_refusals_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(request: Request) -> Response:
+        raise RefusedRequest("path-empty")
+
+    caplog.set_level(logging.INFO)
+    bench = Bench(refuse)
+    for data in (b"bad\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") * 50:
+        bench.connect().receive(data)
+    bench.clock.advance(1)
+    bench.get("/?y")
+    assert len(caplog.records) == 2
+    assert "100 request(s) refused, the last one from " in caplog.records[1].message
+    assert "GET /?y: path-empty" in caplog.records[1].message
 
 
 def test_an_access_log_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

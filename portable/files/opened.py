@@ -36,6 +36,9 @@ class FileStatus:
     is_dir: bool
     owner: int = -1  # user id; -1 where it is not known
     mode: int = 0  # permissions, as of chmod
+    ctime_ns: int = (
+        0  # last change of content, permissions or name, which nobody can set; when made, on Windows
+    )
 
 
 class FolderEntry(typing.NamedTuple):
@@ -61,6 +64,7 @@ def status_of(result: os.stat_result) -> FileStatus:
         stat.S_ISDIR(result.st_mode),
         result.st_uid,
         stat.S_IMODE(result.st_mode),
+        result.st_ctime_ns,
     )
 
 

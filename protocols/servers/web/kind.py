@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import typing
@@ -41,6 +42,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
 
 DEFAULT_PORT = 8080
+_LIMITS = Limits()
 _ALPN = ListenerOptions(alpn=("http/1.1",))
 # In place of names of processors: the folder has no programs, and all files are sent.
 _NONE = "none"
@@ -105,7 +107,9 @@ class WebService(PortService):
         self._seconds: float = values["script-timeout"]
         self._logfile: str | None = values["logfile"]
         self._access_log: AccessLog | None = None
-        self._limits = Limits().throttled(values["throttle"])
+        self._limits = dataclasses.replace(
+            _LIMITS, max_body=values["max-body"], idle_timeout=values["keep-alive"]
+        ).throttled(values["throttle"])
         self._site: Site | None = None
 
     def bind(self, reactor: Reactor) -> None:
@@ -343,6 +347,19 @@ KIND = Kind(
             "duration",
             DEFAULT_SECONDS,
             "time that a cgi, php or epy program may take",
+            minimum=0.1,
+        ),
+        Option(
+            "max-body",
+            "size",
+            _LIMITS.max_body,
+            "longest body of a request, such as an upload to a program; a longer one is refused (413)",
+        ),
+        Option(
+            "keep-alive",
+            "duration",
+            _LIMITS.idle_timeout,
+            "how long a connection may wait for its next request",
             minimum=0.1,
         ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),

@@ -62,6 +62,21 @@ def test_nobody_is_blamed_for_our_own_throttle() -> None:
     assert upload.take().endswith(BODY)
 
 
+def test_the_longest_body_can_be_set() -> None:
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    assert Serving(max_body=9).ask(post % 9 + b"x" * 9).take().startswith(b"HTTP/1.1 200 ")
+    assert Serving(max_body=9).ask(post % 10 + b"x" * 10).take().startswith(b"HTTP/1.1 413 ")
+
+
+def test_how_long_a_connection_waits_can_be_set() -> None:
+    serving = Serving(keep_alive=5)
+    transport = serving.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    serving.reactor.advance(4)
+    assert not transport.lost
+    serving.reactor.advance(2)
+    assert transport.lost
+
+
 def test_who_is_slower_than_our_throttle_is_to_blame() -> None:
     serving = Serving(throttle=100)
     upload = serving.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n")

@@ -3,7 +3,8 @@ r"""Endpoint strings: where to listen, and where to connect to, as a person writ
 Listening:
 
     tcp:PORT[:interface=IP][:backlog=N][:reuse_port=1]
-    tls:PORT:certificate=FILE:privkey=FILE[:clientca=FILE] and the options of tcp
+    tls:PORT:certificate=FILE:privkey=FILE[:clientca=FILE] and the options of tcp;
+        certificate and privkey again for other host names
     unix:PATH[:mode=660][:backlog=N]
     systemd:NAME
 
@@ -25,13 +26,13 @@ import ipaddress
 import typing
 
 from portable.errors import ConfigurationError, ConnectTimedOut, TimedOut
-from portable.tls import client_options, tls_factory
+from portable.tls import client_options, server_options, tls_factory
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.protocol import StreamProtocol
     from portable.reactor import Reactor
-    from portable.tls import TLSTransport
+    from portable.tls import TLSOptions, TLSTransport
 
 __all__ = [
     "BACKLOG",
@@ -91,6 +92,8 @@ class TLSEndpoint:
         privkey: PEM file with its private key; "" if that is in `certificate` too.
         clientca: PEM file of those who may sign the clients' certificates, which are then required; "" asks
             for none.
+        others: further certificates with their keys, as the first. A client that asks for a host name gets the
+            first certificate that is for it, and `certificate` if none is.
     """
 
     port: int
@@ -100,11 +103,31 @@ class TLSEndpoint:
     interface: str = ""
     backlog: int = BACKLOG
     reuse_port: bool = False
+    others: tuple[tuple[str, str], ...] = ()
+
+    def options(self, alpn: typing.Sequence[str] = ()) -> TLSOptions:
+        """Load the files. For `alpn` see `server_options`.
+
+        Raises:
+            ConfigurationError: one of them cannot be used.
+        """
+        return server_options(
+            self.certificate,
+            self.privkey or None,
+            alpn=alpn,
+            client_ca=self.clientca or None,
+            require_client_certificate=bool(self.clientca),
+            others=[(certificate, privkey or None) for certificate, privkey in self.others],
+        )
 
     def __str__(self) -> str:
-        words = [f"tls:{self.port}", f":certificate={escape(self.certificate)}"]
-        if self.privkey:
-            words.append(f":privkey={escape(self.privkey)}")
+        words = [f"tls:{self.port}"]
+        pairs = [(self.certificate, self.privkey), *self.others]
+        has_keys = any(privkey for _, privkey in pairs)
+        for certificate, privkey in pairs:
+            words.append(f":certificate={escape(certificate)}")
+            if has_keys:
+                words.append(f":privkey={escape(privkey or certificate)}")
         if self.clientca:
             words.append(f":clientca={escape(self.clientca)}")
         return "".join([*words, *_socket_options(self)])
@@ -263,18 +286,15 @@ def parse_endpoint(text: str) -> Endpoint:
         endpoint = TCPEndpoint(port, fields.interface(), fields.backlog(), fields.flag("reuse_port"))
     elif kind == "tls":
         port = fields.port()
-        certificate = fields.option("certificate")
-        if not certificate:
-            raise fields.error("tls needs a certificate: add :certificate=FILE")
-        privkey, clientca = fields.option("privkey"), fields.option("clientca")
+        first, *others = fields.certificates()
         endpoint = TLSEndpoint(
             port,
-            certificate,
-            privkey,
-            clientca,
+            *first,
+            fields.option("clientca"),
             fields.interface(),
             fields.backlog(),
             fields.flag("reuse_port"),
+            tuple(others),
         )
     elif kind == "unix":
         endpoint = UnixEndpoint(fields.path(), fields.mode(), fields.backlog())
@@ -321,7 +341,7 @@ class _Fields:
     def __init__(self, text: str) -> None:
         self._text = text
         self._fields = _split(text)
-        self._options: dict[str, str] | None = None
+        self._options: dict[str, list[str]] | None = None
 
     def error(self, message: str) -> ConfigurationError:
         return ConfigurationError(message, f"endpoint {self._text!r}")
@@ -335,21 +355,26 @@ class _Fields:
 
     def option(self, key: str) -> str:
         """Return the value of an option, "" if it is not there. The fields by position were all taken."""
+        values = self.options(key)
+        if len(values) > 1:
+            raise self.error(f"option {key!r} is given twice")
+        return values[0] if values else ""
+
+    def options(self, key: str) -> list[str]:
+        """Return the values of an option that may be given several times."""
         if self._options is None:
             self._options = self._read_options()
-        return self._options.pop(key, "")
+        return self._options.pop(key, [])
 
-    def _read_options(self) -> dict[str, str]:
-        options: dict[str, str] = {}
+    def _read_options(self) -> dict[str, list[str]]:
+        options: dict[str, list[str]] = {}
         for field in self._fields:
             key, equals, value = field.partition("=")
             if not equals or not key:
                 raise self.error(f"{field!r} is not of the form key=value; {_COLONS}")
-            if key in options:
-                raise self.error(f"option {key!r} is given twice")
             if not value:
                 raise self.error(f"option {key!r} has no value; {_COLONS}")
-            options[key] = _unescape(value)
+            options.setdefault(key, []).append(_unescape(value))
         self._fields = []
         return options
 
@@ -366,6 +391,18 @@ class _Fields:
 
     def port(self, lowest: int = 0) -> int:
         return self.number(self.take("a port"), "the port", lowest, 65535)
+
+    def certificates(self) -> list[tuple[str, str]]:
+        """Return the certificates, one at least, and for each its private key, "" for one in the same file."""
+        certificates = self.options("certificate")
+        if not certificates:
+            raise self.error("tls needs a certificate: add :certificate=FILE")
+        privkeys = self.options("privkey") or [""] * len(certificates)
+        if len(privkeys) != len(certificates):
+            raise self.error(
+                "there must be as many privkey as certificate, or none if the keys are in those files"
+            )
+        return [(certificate, privkeys[place]) for place, certificate in enumerate(certificates)]
 
     def backlog(self) -> int:
         text = self.option("backlog")

@@ -118,7 +118,7 @@ def test_a_literal_address_is_verified_but_not_told(certs: Certificates) -> None
     ],
 )
 def test_each_name_gets_its_certificate(certs: Certificates, asked: str, served: str) -> None:
-    options = server_options(*certs.server, sni={"Other.Test": certs.other, "*.wild.test": certs.wild})
+    options = server_options(*certs.server, others=[certs.other, certs.wild])
     client = client_options(asked, ca=certs.ca)
     client.context.check_hostname = False
     pair = Pair(client, options).shake()
@@ -129,7 +129,7 @@ def test_each_name_gets_its_certificate(certs: Certificates, asked: str, served:
 def test_alpn_and_client_certificates_hold_for_every_name(certs: Certificates) -> None:
     options = server_options(
         *certs.server,
-        sni={"other.test": certs.other},
+        others=[certs.other],
         alpn=("h2",),
         client_ca=certs.ca,
         require_client_certificate=True,

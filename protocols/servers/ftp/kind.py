@@ -86,11 +86,16 @@ class FTPService(PortService):
         return super().stop(seconds)
 
     def reload(self) -> None:
-        """See `Service.reload`. Reads the passwords and certificates again."""
+        """See `Service.reload`. Reads the passwords and certificates again; each stays as it was if it is bad.
+
+        Raises:
+            ConfigurationError: names what is wrong with the passwords; certificates were not touched.
+        """
+        # First: if this raises, nothing has changed. Certificates that are bad are told in the log.
+        self._accounts.load()
         super().reload()
         if self._tls is not None:
             self._tls.reload()
-        self._accounts.load()
 
     def _make_protocol(self) -> FTPServer:
         if self._site is None:

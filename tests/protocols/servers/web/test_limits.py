@@ -27,17 +27,11 @@ class Echo:
         return Response(200, body=await request.body.read(len(BODY)) or BODY)
 
 
-class Bare(FakeReactor):
-    """It can do nothing but listen."""
-
-    capabilities: frozenset[str] = frozenset()
-
-
 class Serving:
     """A server whose connections cost no sockets."""
 
     def __init__(self, **options: object) -> None:
-        self.reactor = Bare()
+        self.reactor = FakeReactor()
         given = {
             "class": f"{__name__}.Echo",
             **{name.replace("_", "-"): value for name, value in options.items()},

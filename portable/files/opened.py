@@ -36,9 +36,7 @@ class FileStatus:
     is_dir: bool
     owner: int = -1  # user id; -1 where it is not known
     mode: int = 0  # permissions, as of chmod
-    ctime_ns: int = (
-        0  # last change of content, permissions or name, which nobody can set; when made, on Windows
-    )
+    ctime_ns: int = 0  # last change of content, name or permissions; on Windows, when it was made
 
 
 class FolderEntry(typing.NamedTuple):

@@ -49,7 +49,7 @@ class Limits:
     linger_timeout: float = 2.0
     linger_bytes: int = 1024 * 1024
     # A client that is gone and one that only ended its sending look alike. An answer under way may take this
-    # much longer to begin.
+    # much longer to begin; once it has begun, what it is made from may be silent for one write_timeout.
     half_closed_timeout: float = 10.0
 
     def throttled(self, throttle: float) -> Limits:

@@ -217,6 +217,8 @@ def test_names_as_the_standard_writes_them(certs: Certificates) -> None:
     body = b"\xa3" + bytes([len(extensions) + 2]) + b"\x30" + bytes([len(extensions)]) + extensions
     body = b"\x30" + bytes([len(body)]) + body
     assert host_names(b"\x30" + bytes([len(body)]) + body) == ["a.bc"]
+    for nothing in ("3002 3000", "3008 3006 a304 3002 3000"):
+        assert host_names(bytes.fromhex(nothing)) == []
 
 
 @given(st.binary(max_size=60))

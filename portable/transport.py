@@ -158,7 +158,8 @@ class DatagramTransport(typing.Protocol):
 
     def sendto(self, data: Buffer, addr: Address | None = None) -> None:
         """Send one datagram, to `addr` or, where the socket is connected, to its peer. Never blocks; datagrams
-        wait in order while the system is full, and are dropped once 64 KiB wait.
+        wait in order while the system is full, and are dropped once 64 KiB wait. That nothing can be sent to an
+        address from here (port 0, for one) is told by `error_received`.
 
         Raises:
             TypeError: `data` is not bytes, bytearray or memoryview.

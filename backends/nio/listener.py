@@ -10,8 +10,8 @@ import typing
 from backends.nio.addresses import parse_address
 from backends.nio.bridge import CLOSED, STARVED, PumpError
 from backends.nio.stream import NioStream
-from backends.sockets.arguments import MAX_PORT, check_path
-from backends.sockets.listener import bindable, remove_stale
+from backends.sockets.arguments import bindable, check_path
+from backends.sockets.listener import remove_stale
 from backends.sockets.oserrors import listen_failure as system_listen_failure
 from portable.errors import describe, listen_error
 from portable.transport import Address
@@ -42,9 +42,7 @@ def check_address(host: str, port: int) -> tuple[str, str]:
     Raises:
         ListenError: `host` is a name, or there is no such port.
     """
-    bound = bindable(host)[1]
-    if not 0 <= port <= MAX_PORT:
-        raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to {MAX_PORT}")
+    bound = bindable(host, port)[1]
     return ("" if not host else bound), str(Address(bound, port))
 
 

@@ -8,14 +8,15 @@ import os
 import socket
 import typing
 
-from portable.errors import connect_error
+from portable.errors import connect_error, listen_error
+from portable.transport import normalise_host
 
 if typing.TYPE_CHECKING:
     from portable.errors import TransportError
     from portable.transport import Address
 
 __all__ = [
-    "MAX_PORT",
+    "bindable",
     "check_literal",
     "check_path",
     "check_port",
@@ -23,7 +24,7 @@ __all__ = [
     "family_of",
 ]
 
-MAX_PORT = 65535
+_MAX_PORT = 65535
 
 # Bytes in the path of a Unix socket, on Linux; elsewhere a few less, which the system then says.
 _LONGEST_PATH = 107
@@ -46,6 +47,26 @@ def family_of(host: str) -> socket.AddressFamily | None:
     return socket.AF_INET6
 
 
+def bindable(host: str, port: int) -> tuple[socket.AddressFamily, str]:
+    """Return the literal address to bind for `host`, and before it its family.
+
+    Raises:
+        ListenError: `host` is a name, which could mean several addresses, or there is no such port.
+    """
+    if not 0 <= port <= _MAX_PORT:  # the system would take the lower 16 bits
+        raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to {_MAX_PORT}")
+    if host == "localhost":
+        return socket.AF_INET, "127.0.0.1"
+    if not host:
+        dual = socket.has_ipv6 and socket.has_dualstack_ipv6()
+        return (socket.AF_INET6, "::") if dual else (socket.AF_INET, "0.0.0.0")  # noqa: S104 - asked for
+    literal = normalise_host(host)
+    family = family_of(literal)
+    if family is None:
+        raise listen_error("EADDRNOTAVAIL", f"cannot listen on {host!r}: give an IP address, not a name")
+    return family, literal
+
+
 def check_literal(host: str, direction: str) -> None:
     """Do nothing if `host` is an IP address.
 
@@ -66,8 +87,8 @@ def check_port(port: int, address: str, *, least: int = 0) -> None:
     Raises:
         ConnectError: it is not, EINVAL.
     """
-    if not least <= port <= MAX_PORT:
-        raise connect_error("EINVAL", f"cannot connect to {address}: ports go from {least} to {MAX_PORT}")
+    if not least <= port <= _MAX_PORT:
+        raise connect_error("EINVAL", f"cannot connect to {address}: ports go from {least} to {_MAX_PORT}")
 
 
 def check_receiver(addr: Address | None) -> Address:
@@ -78,7 +99,7 @@ def check_receiver(addr: Address | None) -> Address:
     """
     if addr is None:
         raise ValueError("sendto() needs an address: this socket is not connected")
-    if not 0 <= addr[1] <= MAX_PORT or family_of(addr[0]) is None:
+    if not 0 <= addr[1] <= _MAX_PORT or family_of(addr[0]) is None:
         raise ValueError(f"sendto() takes a literal address and a port, not {addr}")
     return addr
 

@@ -10,19 +10,19 @@ import socket
 import stat
 import typing
 
-from backends.sockets.arguments import MAX_PORT, check_path, family_of
+from backends.sockets.arguments import bindable, check_path
 from backends.sockets.names import LITERAL
 from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
 from backends.sockets.reactor import READ
 from backends.sockets.stream import SocketStream, address_of, have_close_reset
 from portable.errors import FrameworkError, TransportError, describe, listen_error
-from portable.transport import Address, normalise_host
+from portable.transport import Address
 
 if typing.TYPE_CHECKING:
     from backends.sockets.reactor import SocketReactor
     from portable.protocol import ProtocolFactory
 
-__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "bindable", "remove_stale"]
+__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "remove_stale"]
 
 _log = logging.getLogger("portable.sockets")
 
@@ -33,33 +33,13 @@ _MOST_ACCEPTS = 256
 _PAUSE_WITHOUT_RESOURCES = 1.0
 
 
-def bindable(host: str) -> tuple[socket.AddressFamily, str]:
-    """Return the literal address to bind for `host`, and before it its family.
-
-    Raises:
-        ListenError: `host` is a name, which could mean several addresses.
-    """
-    if host == "localhost":
-        return socket.AF_INET, "127.0.0.1"
-    if not host:
-        dual = socket.has_ipv6 and socket.has_dualstack_ipv6()
-        return (socket.AF_INET6, "::") if dual else (socket.AF_INET, "0.0.0.0")  # noqa: S104 - asked for
-    literal = normalise_host(host)
-    family = family_of(literal)
-    if family is None:
-        raise listen_error("EADDRNOTAVAIL", f"cannot listen on {host!r}: give an IP address, not a name")
-    return family, literal
-
-
 def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool) -> socket.socket:
     """Return a non-blocking socket of `kind` bound to `host` and `port`, as `Streams.listen` describes.
 
     Raises:
         ListenError: the address cannot be bound.
     """
-    family, host = bindable(host)
-    if not 0 <= port <= MAX_PORT:  # the system would take the lower 16 bits
-        raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to {MAX_PORT}")
+    family, host = bindable(host, port)
     try:
         sock = socket.socket(family, kind)
     except OSError as exc:

@@ -238,7 +238,7 @@ def test_the_parser_takes_no_abbreviations() -> None:
         parser.parse_args(["--lo", "1"])
 
 
-# Appends for as long as it lives: the whole command again and again, without a start of Python for each.
+# As often as the argument says: the whole command again and again, without a start of Python for each.
 APPENDER = """
 import sys
 from portable.commands.mktap import main
@@ -246,8 +246,8 @@ words = ["--append", "x.tap", "portforward", "--to", "tcp:127.0.0.1:1"]
 main(words)
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
-while main(words) == 0:
-    pass
+for _ in range(int(sys.argv[1])):
+    main(words)
 """
 
 
@@ -257,7 +257,10 @@ def test_kill_while_appending_leaves_the_old_or_the_new_file_whole(folder: Folde
     for _ in range(15):
         count = len(load_tap(str(folder.path / "x.tap")).services)
         process = subprocess.Popen(
-            [sys.executable, "-c", APPENDER], cwd=folder.path, env=folder.environ, stdout=subprocess.PIPE
+            [sys.executable, "-c", APPENDER, "1000"],
+            cwd=folder.path,
+            env=folder.environ,
+            stdout=subprocess.PIPE,
         )
         assert process.stdout is not None
         process.stdout.readline()
@@ -270,6 +273,20 @@ def test_kill_while_appending_leaves_the_old_or_the_new_file_whole(folder: Folde
         # It loads, so it is whole; nothing that was there before is gone.
         assert len(load_tap(str(folder.path / "x.tap")).services) >= count
     assert count > 1
+
+
+def test_servers_that_are_appended_at_the_same_time_are_all_there(folder: Folder) -> None:
+    folder.mktap("--output", "x.tap", *FORWARD)
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPENDER, "4"], cwd=folder.path, env=folder.environ, stdout=subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    for command in commands:
+        command.communicate()
+    assert [command.returncode for command in commands] == [0] * 4
+    assert len(load_tap(str(folder.path / "x.tap")).services) == 1 + 4 * 5
 
 
 def accounts_kind() -> Kind:

@@ -139,6 +139,21 @@ def test_chroot(talk: Folder) -> None:
     assert not (jail / "twistd.pid").exists()
 
 
+def test_a_folder_of_web_lies_in_the_new_root(folder: Folder) -> None:
+    (folder.path / "jail" / "www").mkdir(parents=True)
+    (folder.path / "jail" / "www" / "page").write_text("inside\n")
+    folder.mktap("web", "--path", "jail/www", "-p", "0", "-i", "127.0.0.1")
+    tap = folder.path / "web.tap"
+    tap.write_text(tap.read_text().replace(str(folder.path / "jail"), ""))
+    if os.geteuid() != 0:
+        assert "only root can change the root folder" in refused(folder, "-f", "web.tap", "--chroot", "jail")
+        return
+    process = folder.foreground("-f", "web.tap", "--chroot", "jail", "--pidfile", "/twistd.pid")
+    assert fetch(folder.ports()[0], "/page")[2] == "inside\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
 # --- Metrics, and the session that must work --------------------------------------------------------------
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
 import runpy
+import sys
 import typing
 from dataclasses import dataclass
 
@@ -17,7 +21,9 @@ if typing.TYPE_CHECKING:
 
     from portable.listener import DatagramPort, ServerPort
 
-__all__ = ["Application", "load_python", "load_tap_file", "planned_address"]
+__all__ = ["Application", "import_the_rest", "load_python", "load_tap_file", "planned_address"]
+
+_OWN_PACKAGES = ("backends", "portable", "protocols")
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,22 @@ def load_python(path: str) -> Application:
     if not isinstance(service, Service):
         raise CommandError(f"{path}: it must define 'application', a portable.service.Service")
     return Application(service, lambda: None)
+
+
+def import_the_rest() -> None:
+    """Import what the packages in use import late, and what Python does for them.
+
+    For a process that is about to change its root folder: from there Python's files cannot be reached.
+    """
+    importlib.import_module("encodings.idna")
+    for name, package in sorted(sys.modules.items()):
+        if name.partition(".")[0] not in _OWN_PACKAGES:
+            continue
+        for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{name}."):
+            if not found.ispkg:
+                # What cannot be imported here is not going to be.
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(found.name)
 
 
 def planned_address(port: ServerPort | DatagramPort) -> str:

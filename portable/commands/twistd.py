@@ -14,7 +14,13 @@ import typing
 
 from portable.commands import privileges
 from portable.commands.daemon import UMASK, Daemon, daemonize
-from portable.commands.loading import Application, load_python, load_tap_file, planned_address
+from portable.commands.loading import (
+    Application,
+    import_the_rest,
+    load_python,
+    load_tap_file,
+    planned_address,
+)
 from portable.commands.logfile import FileLog, StreamLog
 from portable.commands.metrics import with_metrics
 from portable.commands.pidfile import PidFile
@@ -217,6 +223,7 @@ class _Launch:
         return server
 
     def _change_root(self) -> None:
+        import_the_rest()
         os.chroot(self._root)
         os.chdir("/")
 

@@ -6,6 +6,8 @@ import contextlib
 import http.client
 import os
 import pathlib
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -139,9 +141,24 @@ def test_chroot(talk: Folder) -> None:
     assert not (jail / "twistd.pid").exists()
 
 
+def put_a_shell_into(jail: pathlib.Path) -> None:
+    """Copy /bin/sh and its libraries."""
+    libraries = re.findall(r"/\S+", subprocess.check_output(["ldd", "/bin/sh"], text=True))
+    for name in ("/bin/sh", *libraries):
+        copy = jail / name.lstrip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, copy)
+
+
 def test_a_folder_of_web_lies_in_the_new_root(folder: Folder) -> None:
-    (folder.path / "jail" / "www").mkdir(parents=True)
-    (folder.path / "jail" / "www" / "page").write_text("inside\n")
+    """With its programs: what runs them is not loaded from a root where Python is not."""
+    www = folder.path / "jail" / "www"
+    www.mkdir(parents=True)
+    (www / "page").write_text("inside\n")
+    program = www / "program.cgi"
+    program.write_text("#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; echo ran\n")
+    program.chmod(0o755)
+    put_a_shell_into(folder.path / "jail")
     folder.mktap("web", "--path", "jail/www", "-p", "0", "-i", "127.0.0.1")
     tap = folder.path / "web.tap"
     tap.write_text(tap.read_text().replace(str(folder.path / "jail"), ""))
@@ -150,6 +167,7 @@ def test_a_folder_of_web_lies_in_the_new_root(folder: Folder) -> None:
         return
     process = folder.foreground("-f", "web.tap", "--chroot", "jail", "--pidfile", "/twistd.pid")
     assert fetch(folder.ports()[0], "/page")[2] == "inside\n"
+    assert fetch(folder.ports()[0], "/program.cgi")[2] == "ran\n", folder.logged()
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 0
 

@@ -100,11 +100,14 @@ class Server:
         self._notifier.reloading()
         self._log_file.reopen()
         try:
-            self._service.reload()
+            complete = self._service.reload()
         except Exception:  # noqa: BLE001 - a failed reload must not end what serves
             _log.exception("the reload failed; what was loaded before stays in use")
         else:
-            _log.info("reloaded")
+            if complete:
+                _log.info("reloaded")
+            else:
+                _log.error("reloaded in part: what failed (see above) stays in use as it was")
         self._notifier.ready()
 
     def _rotate(self) -> None:

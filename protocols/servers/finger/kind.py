@@ -52,11 +52,12 @@ class FingerService(PortService):
         )
         super().bind(reactor)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the file of users again."""
-        super().reload()
+        complete = super().reload()
         if self._file is not None:
             self._file.load()
+        return complete
 
     def _make_protocol(self) -> FingerServer:
         if self._answers is None or self.reactor is None:

@@ -85,12 +85,13 @@ class FTPService(PortService):
             self._watch = None
         return super().stop(seconds)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the passwords and certificates again."""
-        super().reload()
+        complete = super().reload()
         if self._tls is not None:
-            self._tls.reload()
+            complete = self._tls.reload() and complete
         self._accounts.load()
+        return complete
 
     def _make_protocol(self) -> FTPServer:
         if self._site is None:

@@ -115,13 +115,14 @@ class SocksService(PortService):
         stopping = super().stop(seconds)
         return stopping if self._log is None else stopping.add_both(self._log.close_after)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the passwords again, and opens the log anew: it may have been renamed."""
-        super().reload()
+        complete = super().reload()
         if self._log is not None:
             self._log.reopen()
         if self._accounts is not None:
             self._accounts.load()
+        return complete
 
     def _record(self, record: Record) -> None:
         if self._log is not None:

@@ -86,10 +86,11 @@ class TelnetService(PortService):
         """See `Service.stop`."""
         return super().stop(seconds).add_both(self._uninstall_streams)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the file of accounts again."""
-        super().reload()
+        complete = super().reload()
         self._accounts.load()
+        return complete
 
     def terminals(self) -> list[TelnetServer]:
         """Return the terminals that are connected, in no order. In the reactor's thread."""

@@ -148,11 +148,12 @@ class WebService(PortService):
         stopping = super().stop(seconds)
         return stopping if self._access_log is None else stopping.add_both(self._access_log.close_after)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Opens the access log anew: it may have been renamed."""
-        super().reload()
+        complete = super().reload()
         if self._access_log is not None:
             self._access_log.reopen()
+        return complete
 
     def _make_processors(self, reactor: Reactor) -> Processors:
         made: dict[str, Processor] = {

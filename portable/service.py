@@ -57,6 +57,16 @@ class Service:
         for child in reversed(self.children):
             child.release()
 
+    def give_to(self, uid: int, gid: int) -> None:
+        """Make what `bind` has opened and will be opened again, such as a log, belong to the user that the
+        process is about to become. Called between `bind` and `start`, if at all.
+
+        Raises:
+            FileError: the system refused.
+        """
+        for child in self.children:
+            child.give_to(uid, gid)
+
     def start(self) -> None:
         """Begin to serve. Privileges may be gone by now."""
         for child in self.children:

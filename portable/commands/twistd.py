@@ -239,6 +239,7 @@ class _Launch:
             return
         if isinstance(self._log, FileLog):
             self._log.give_to(identity.uid, identity.gid)
+        self._application.service.give_to(identity.uid, identity.gid)
         # Made while we still may: the folder is often root's own. Where we cannot remove it, we can empty it.
         self._pidfile.create(identity.uid, identity.gid)
         privileges.drop_privileges(identity)

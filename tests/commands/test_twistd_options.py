@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import typing
 
 import pytest
@@ -105,6 +106,27 @@ def test_privileges_are_dropped_after_binding(talk: Folder) -> None:
     assert "stopped" in talk.read("twistd.log")
     talk.program(TALK)
     talk.end(talk.twistd("-y", "app.py"))
+
+
+def test_the_logs_of_servers_belong_to_the_user_too(folder: Folder, request: pytest.FixtureRequest) -> None:
+    # A folder that this user may enter.
+    logs = pathlib.Path(tempfile.mkdtemp())
+    logs.chmod(0o755)
+    request.addfinalizer(lambda: shutil.rmtree(logs))
+    at = ("-p", "0", "-i", "127.0.0.1")
+    folder.mktap("-o", "twistd.tap", "web", "--path", ".", *at, "--logfile", str(logs / "web.log"))
+    folder.mktap("-a", "twistd.tap", "socks", *at, "--log", str(logs / "socks.log"))
+    if os.geteuid() != 0:
+        assert "only root can change to uid" in refused(folder, "--uid", "65534", "--gid", "65534")
+        return
+    pid = folder.twistd("--uid", "65534", "--gid", "65533")
+    for name in ("web.log", "socks.log"):
+        owner = os.stat(logs / name)
+        assert (owner.st_uid, owner.st_gid) == (65534, 65533)
+    os.kill(pid, signal.SIGHUP)
+    wait_until(lambda: "reloaded" in folder.read("twistd.log"))
+    folder.end(pid)
+    assert "goes on in the file that was open" not in folder.read("twistd.log")
 
 
 def test_a_tap_may_name_the_user(folder: Folder) -> None:

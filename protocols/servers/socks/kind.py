@@ -103,6 +103,12 @@ class SocksService(PortService):
         if self._log is not None:
             self._log.close()
 
+    def give_to(self, uid: int, gid: int) -> None:
+        """See `Service.give_to`."""
+        super().give_to(uid, gid)
+        if self._log is not None:
+            self._log.give_to(uid, gid)
+
     def start(self) -> None:
         """See `Service.start`."""
         reactor = self.reactor

@@ -130,6 +130,12 @@ class WebService(PortService):
         if self._access_log is not None:
             self._access_log.close()
 
+    def give_to(self, uid: int, gid: int) -> None:
+        """See `Service.give_to`."""
+        super().give_to(uid, gid)
+        if self._access_log is not None:
+            self._access_log.give_to(uid, gid)
+
     def start(self) -> None:
         """See `Service.start`."""
         reactor = self.reactor

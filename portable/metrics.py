@@ -35,8 +35,7 @@ class Metrics:
 
     Args:
         service: whose listeners are counted.
-        reactor: whose lag is measured. `Life.loop_lag` starts anew each time it is asked, so only one should
-            ask.
+        reactor: whose lag is measured.
 
     Raises:
         ConfigurationError: the package prometheus-client is not installed.
@@ -68,7 +67,7 @@ class Metrics:
             core.GaugeMetricFamily(
                 "portable_loop_lag_seconds",
                 "The longest time one turn of the loop spent on anything but waiting since the last scrape.",
-                value=self._reactor.loop_lag(),
+                value=self._reactor.loop_lag("metrics"),
             )
         )
         families.append(

@@ -115,7 +115,7 @@ class Server:
         _log.info("log rotated")
 
     def _watch_lag(self) -> None:
-        lag = self._reactor.loop_lag()
+        lag = self._reactor.loop_lag("twistd")
         if lag > SLOW_TURN:
             _log.warning("one turn of the loop took %.3f seconds: a callback blocks", lag)
         self._reactor.call_later(LAG_INTERVAL, self._watch_lag)

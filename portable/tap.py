@@ -47,6 +47,13 @@ MAX_SIZE = 1024 * 1024
 MAX_DEPTH = 8
 MAX_SERVICES = 1000
 
+# What to do about a file that cannot be read, by the code of the error.
+_ADVICE = {
+    "ENOENT": "; mktap KIND --output FILE makes one",
+    "EINVAL": ": it is no regular file",
+    "EISDIR": "; name the file in it",
+}
+
 
 @dataclass(frozen=True)
 class TapService:
@@ -122,7 +129,7 @@ def load_tap(path: str, find: Callable[[str], Kind] = find_kind) -> Tap:
     try:
         data = files.read_file(path, MAX_SIZE)
     except FileError as error:
-        raise ConfigurationError(str(error)) from error
+        raise ConfigurationError(f"{error}{_ADVICE.get(error.code, '')}") from error
     try:
         return parse_tap(data, find)
     except ConfigurationError as error:

@@ -90,6 +90,8 @@ def load_python(path: str) -> Application:
         raise CommandError(f"{path!r}: there is no such file")
     try:
         names = runpy.run_path(path, run_name="__portable__")
+    except SystemExit as error:
+        raise CommandError(f"{path}: it calls sys.exit; it has to define 'application' and end") from error
     except Exception as error:
         raise CommandError(f"{path}: {type(error).__name__}: {error}") from error
     service = names.get("application")

@@ -52,6 +52,8 @@ __all__ = ["main"]
 
 _log = logging.getLogger("twistd")
 
+DEFAULT_FILE = "twistd.tap"
+
 _DRAIN = Option("drain", "duration", None, "")
 
 
@@ -71,7 +73,7 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("-f", "--file", metavar="FILE.tap", help="what to run (default: twistd.tap)")
+    what.add_argument("-f", "--file", metavar="FILE.tap", help=f"what to run (default: {DEFAULT_FILE})")
     what.add_argument(
         "-y", "--python", metavar="FILE.py", help="run the service that this program calls 'application'"
     )
@@ -269,7 +271,9 @@ def _loader(chosen: Namespace) -> Callable[[], Application]:
     if chosen.python is not None:
         program = os.path.abspath(chosen.python)
         return lambda: load_python(program)
-    path = os.path.abspath(chosen.file or "twistd.tap")
+    path = os.path.abspath(chosen.file or DEFAULT_FILE)
+    if chosen.file is None and not os.path.lexists(path):
+        raise CommandError(f"there is no {path!r}: name another file with -f, or make one with mktap")
     return lambda: load_tap_file(path)
 
 

@@ -278,9 +278,10 @@ class Kind:
         summary: one line for `mktap --list`.
         options: in the order of `--help`.
         make_service: makes the service from the checked values of all options. Opens nothing: `Service.bind`
-            and `Service.start` do that. Raises ConfigurationError.
-        check: further checks when the file is made and when it is loaded, such as a certificate that can be
-            read, or options that exclude each other. Raises ConfigurationError.
+            and `Service.start` do that, perhaps with another root folder. Raises ConfigurationError for values
+            that make no sense, alone or together.
+        check: looks at the machine, when the file is made and before it is run: whether a file can be used, say.
+            Raises ConfigurationError.
     """
 
     name: str

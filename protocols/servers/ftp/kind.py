@@ -148,13 +148,17 @@ def _port_range(text: str) -> tuple[int, int]:
     return first, last
 
 
-def _check(values: typing.Mapping[str, typing.Any]) -> None:
-    """Refuse options that have no meaning, alone or together."""
+def _check_root(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse a root that is no folder."""
     try:
         if not file_status(values["root"]).is_dir:
             raise ConfigurationError(f"{values['root']!r} is not a folder", "--root")
     except FileError as error:
         raise ConfigurationError(str(error), "--root") from error
+
+
+def _check(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse options that have no meaning, alone or together."""
     names = Accounts.from_values(values).names()
     if not names and values["passwords"] is None and not values["anonymous"]:
         raise ConfigurationError("nobody could log in: give --user, --passwords or --anonymous")
@@ -230,5 +234,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT, idle_timeout=DEFAULT_IDLE),
     ),
     make_service=make_service,
-    check=_check,
+    check=_check_root,
 )

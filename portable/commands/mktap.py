@@ -153,12 +153,12 @@ def _make(chosen: Namespace, kind_name: str, tail: list[str]) -> int:
     given = _parse_options(kind, tail)
     try:
         entry = make_entry(kind, given)
+        # Made and thrown away: what only the kind knows about its options is found out now, not at the start.
+        entry.make()
     except ConfigurationError as error:
         raise UsageError(_as_flag(str(error))) from error
     try:
         entry.verify()
-        # Made and thrown away: what only the kind knows about its options is found out now, not at the start.
-        entry.make()
     except ConfigurationError as error:
         raise CommandError(_as_flag(str(error))) from error
     if chosen.append:

@@ -96,6 +96,13 @@ def test_help_and_version(folder: Folder) -> None:
         (["portforward", "--to", "tcp:h:1", "--po", "1"], "unrecognized arguments: --po 1"),
         (["portforward", "--to", "tcp:h:1", "more"], "unrecognized arguments: more"),
         (["portforward", "--to", "tcp:h:1", "--listen", "tcp:99999"], "--listen: "),
+        (["portforward", "--port", "5", "--to", "tcp:localhost:5"], "forwarded to itself"),
+        (["web"], "nothing to serve"),
+        (["web", "--path", ".", "--index", "a/b"], "--index: "),
+        (["inetd", "--services", "bogus"], "bogus"),
+        (["ftp", "--root", "."], "nobody could log in"),
+        (["finger"], "either --users FILE, or --system"),
+        (["telnet"], "with an account"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(
@@ -118,7 +125,8 @@ def test_wrong_usage_is_one_line_and_status_2(
         (["--uid", "no-such-user", *FORWARD], "--uid: this system has no user 'no-such-user'"),
         (["--gid", "no-such-group", *FORWARD], "--gid: this system has no group 'no-such-group'"),
         (["--uid", "4000000", *FORWARD], "add --gid"),
-        (["portforward", "--port", "5", "--to", "tcp:localhost:5"], "forwarded to itself"),
+        (["web", "--path", "gone"], "--path: "),
+        (["ftp", "--root", "bad.tap", "--anonymous"], "bad.tap' is not a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_1(

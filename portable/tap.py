@@ -76,15 +76,18 @@ class TapService:
             ConfigurationError: something is missing or cannot be used.
         """
         for option in self.kind.options:
-            if not option.must_exist and option.type != "endpoint":
+            if option.must_exist:
+                check = _check_readable
+            elif option.writes:
+                check = _check_folder
+            elif option.type == "endpoint":
+                check = _check_certificate
+            else:
                 continue
             value = self.values[option.name]
             given = value if option.repeatable else () if value is None else (value,)
             for one in given:
-                if option.must_exist:
-                    _check_readable(one, f"{where}.{option.name}")
-                else:
-                    _check_certificate(one, f"{where}.{option.name}")
+                check(one, f"{where}.{option.name}")
         if self.kind.check is not None:
             self.kind.check(self.values)
 
@@ -315,6 +318,17 @@ def _check_readable(path: str, where: str) -> None:
         raise ConfigurationError(str(error), where) from error
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"{path!r}: permission denied", where)
+
+
+def _check_folder(path: str, where: str) -> None:
+    """Refuse a file to be written in what is no folder. Whether it may be written, who writes it will know."""
+    folder = os.path.dirname(path)
+    try:
+        is_dir = files.file_status(folder).is_dir
+    except FileError as error:
+        raise ConfigurationError(str(error), where) from error
+    if not is_dir:
+        raise ConfigurationError(f"{folder!r} is not a folder", where)
 
 
 def _check_certificate(endpoint_text: str, where: str) -> None:

@@ -130,6 +130,8 @@ def _run(argv: Sequence[str]) -> int:
         raise UsageError("a daemon has no standard output: add -n, or name a file after -l")
     load = _loader(chosen)
     profile = os.path.abspath(chosen.profile) if chosen.profile else ""
+    if profile and not chosen.chroot and not os.access(os.path.dirname(profile), os.W_OK):
+        raise CommandError(f"--profile: no file can be made in {os.path.dirname(profile)!r}")
     if chosen.check:
         return _check(load(), chosen)
     root = os.path.abspath(chosen.chroot) if chosen.chroot else ""

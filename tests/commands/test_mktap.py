@@ -126,6 +126,8 @@ def test_wrong_usage_is_one_line_and_status_2(
         (["--gid", "no-such-group", *FORWARD], "--gid: this system has no group 'no-such-group'"),
         (["--uid", "4000000", *FORWARD], "add --gid"),
         (["web", "--path", "gone"], "--path: "),
+        (["web", "--path", ".", "--logfile", "no/such/log"], "--logfile: "),
+        (["socks", "--log", "no/such/log"], "--log: "),
         (["ftp", "--root", "bad.tap", "--anonymous"], "bad.tap' is not a folder"),
     ],
 )

@@ -93,6 +93,20 @@ def test_check_says_what_would_be_bound_and_touches_nothing(folder: Folder) -> N
     assert "gone.tap" in refused(folder, "--check", "-f", "gone.tap")
 
 
+def test_check_finds_what_would_fail_at_the_start_or_the_end(talk: Folder) -> None:
+    (talk.path / "hidden").mkdir()
+    (talk.path / "hidden" / "prometheus_client.py").write_text("raise ImportError\n")
+    path = f"{talk.path / 'hidden'}{os.pathsep}{talk.environ['PYTHONPATH']}"
+    words = ("--check", "-y", "app.py")
+    assert "pip install" in refused(talk, *words, "--metrics", "tcp:0", PYTHONPATH=path)
+    assert "--profile: no file can be made in " in refused(talk, *words, "--profile", "no/such/profile")
+    (talk.path / "logs").mkdir()
+    talk.mktap("web", "--path", ".", "--logfile", "logs/web.log")
+    (talk.path / "logs").rmdir()
+    for check in ((), ("--check",)):
+        assert "web.tap: services[0].options.logfile: '" in refused(talk, *check, "-f", "web.tap")
+
+
 def test_reactors_are_listed(folder: Folder) -> None:
     done = folder.run("twistd", "--reactors")
     assert done.returncode == 0

@@ -187,9 +187,10 @@ def test_a_folder_of_web_lies_in_the_new_root(folder: Folder) -> None:
     if os.geteuid() != 0:
         assert "only root can change the root folder" in refused(folder, "-f", "web.tap", "--chroot", "jail")
         return
-    process = folder.foreground("-f", "web.tap", "--chroot", "jail", "--pidfile", "/twistd.pid")
+    process = folder.foreground("-f", "web.tap", "--chroot", "jail", "--pidfile", "/pid", "--metrics", "tcp:0")
     assert fetch(folder.ports()[0], "/page")[2] == "inside\n"
     assert fetch(folder.ports()[0], "/program.cgi")[2] == "ran\n", folder.logged()
+    assert "portable_loop_lag_seconds" in fetch(folder.ports()[1], "/metrics")[2]
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 0
 

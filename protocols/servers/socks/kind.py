@@ -59,7 +59,7 @@ class SocksService(PortService):
             try:
                 self._log = TrafficLog(values["log"])
             except FileError as error:
-                raise ConfigurationError(str(error), "--log") from error
+                raise ConfigurationError(str(error), f"{KIND.name}: --log") from error
         self._shared = SharedState(
             reactor,
             self._policy(reactor),
@@ -222,7 +222,9 @@ KIND = Kind(
             )
             for option in account_options()
         ],
-        Option("log", "path", None, "write a line for each connection here", short="l", metavar="FILE"),
+        Option(
+            "log", "path", None, "write a line for each connection here", short="l", metavar="FILE", writes=True
+        ),
         Option(
             "bind-address",
             "interface",

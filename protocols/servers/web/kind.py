@@ -118,7 +118,7 @@ class WebService(PortService):
             try:
                 self._access_log = AccessLog(self._logfile)
             except FileError as error:
-                raise ConfigurationError(str(error), "--logfile") from error
+                raise ConfigurationError(str(error), f"{KIND.name}: --logfile") from error
         if isinstance(self._resource, UserDirectory):
             self._resource.start(reactor)
         self._site = Site(self._resource, clock=reactor, access_log=self._access_log)
@@ -401,7 +401,9 @@ KIND = Kind(
             "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
         ),
         *account_options("telnet-"),
-        Option("logfile", "path", None, "write an access log here, in the combined format", short="l"),
+        Option(
+            "logfile", "path", None, "write an access log here, in the combined format", short="l", writes=True
+        ),
         *listening_options(DEFAULT_PORT),
     ),
     make_service=make_service,

@@ -279,8 +279,11 @@ class Checker(ast.NodeVisitor):
         if _beneath(self.path, MAY_CATCH_OS_ERRORS):
             return
         for part in ast.walk(caught):
-            if isinstance(part, ast.Name) and part.id in OS_ERRORS:
-                self.add(part, f"catching {part.id}", "catch the framework's own error (portable.errors)")
+            name = (
+                part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else ""
+            )
+            if name in OS_ERRORS:
+                self.add(part, f"catching {name}", "catch the framework's own error (portable.errors)")
 
     def visit_Expr(self, node: ast.Expr) -> None:
         # A body of three dots, as of an overload, is no value; so is a result that nobody takes.
@@ -415,6 +418,11 @@ class Checker(ast.NodeVisitor):
             self.add(node, "set algebra on the keys of a dict", "wrap them in set()")
         self.generic_visit(node)
 
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        if isinstance(node.op, ast.MatMult):
+            self.add(node, "the operator @=", "call a method")
+        self.generic_visit(node)
+
     def _is_type(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Constant):
             return node.value is None
@@ -444,6 +452,8 @@ class Checker(ast.NodeVisitor):
         if name == "suppress":
             for argument in node.args:
                 self._check_caught(argument)
+        if name == "__import__":
+            self.add(node, "__import__", "write an import, which can be checked")
         if isinstance(function, ast.Attribute):
             owner = function.value
             if name in ("find", "rfind") and node.args and _is_int(node.args[0]):

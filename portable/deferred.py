@@ -224,15 +224,25 @@ class Deferred(typing.Generic[T]):
         """Give the result up: fail with Cancelled, unless the canceller gives another end.
 
         A Deferred that waits for another, which a callback returned or its coroutine awaits, cancels that one
-        and gets what comes of it. A coroutine may catch Cancelled and take its time to clean up. Does nothing
-        when the result is there.
+        and gets what comes of it. A coroutine may catch Cancelled and take its time to clean up. Of Deferreds
+        that wait for each other, one is cancelled, and the others get what comes of it. Does nothing when the
+        result is there.
         """
         coroutine: _Coroutine[typing.Any] | None = None
         target: Deferred[typing.Any] = self
+        mark = target
+        steps = 0
         while target._state in (_WAITING, _AWAITING):
             if isinstance(target, _Coroutine):
                 coroutine = target
             target = target._result
+            if target is mark:
+                _stop_waiting(target)
+                return
+            steps += 1
+            if steps & (steps - 1) == 0:
+                # Moved on after 1, 2, 4, 8, ... steps, it comes to lie in whatever circle there is (Brent).
+                mark = target
         if target._state == _PENDING:
             target._cancel_pending()
         elif coroutine is not None:
@@ -382,6 +392,20 @@ def _take_error(deferred: Deferred[typing.Any]) -> None:
     if deferred._unhandled is not None:
         deferred._unhandled.disarm()
     deferred._unhandled = _TAKEN
+
+
+def _stop_waiting(deferred: Deferred[typing.Any]) -> None:
+    """Have `deferred`, which waits for another, wait no more and fail with Cancelled."""
+    callbacks = deferred._result._callbacks
+    callbacks[callbacks.index((_PASS_ON, deferred))] = (None, None)
+    if isinstance(deferred, _Coroutine):
+        deferred._must_cancel = True
+        if not deferred.step():
+            return
+    else:
+        deferred._state = _FAILED
+        deferred._result = Cancelled("cancelled")
+    _run(deferred)
 
 
 def _give(deferred: Deferred[typing.Any], result: object) -> None:

@@ -282,8 +282,8 @@ class Kind:
         make_service: makes the service from the checked values of all options. Opens nothing: `Service.bind`
             and `Service.start` do that, perhaps with another root folder. Raises ConfigurationError for values
             that make no sense, alone or together.
-        check: looks at the machine, when the file is made and before it is run: whether a file can be used, say.
-            Raises ConfigurationError.
+        check: looks at the machine when the file is made and before it is run: whether a file can be used,
+            say. Raises ConfigurationError.
     """
 
     name: str

@@ -195,7 +195,8 @@ class Threads(typing.Protocol):
 
     def run_in_thread(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
         """Call `function(*args)` in a thread of a small pool and give its result, or its exception, in the
-        reactor's thread. Cancelling the Deferred drops the result; a call that has begun runs to its end.
+        reactor's thread. Cancelling the Deferred drops the result; a call that has begun runs to its end. Fails
+        with RuntimeError if the system has no thread for it.
         """
 
 

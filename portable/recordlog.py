@@ -134,8 +134,8 @@ class RecordLog:
             self._written(lines, self._write(lines, reopen))
             return
         self._writing = True
-        self._threads.run_in_thread(self._write, lines, reopen).add_callback(
-            lambda errors: self._written(lines, errors)
+        self._threads.run_in_thread(self._write, lines, reopen).add_callbacks(
+            lambda errors: self._written(lines, errors), lambda error: self._not_begun(lines, reopen, error)
         )
 
     def _write(self, lines: list[bytes], reopen: bool) -> tuple[FileError | None, FileError | None]:
@@ -157,7 +157,7 @@ class RecordLog:
             return error
         return None
 
-    def _written(self, lines: list[bytes], errors: tuple[FileError | None, FileError | None]) -> None:
+    def _written(self, lines: list[bytes], errors: tuple[FileError | None, Exception | None]) -> None:
         self._writing = False
         self._pending -= sum([len(line) for line in lines])
         self._tell(lines, errors)
@@ -166,7 +166,12 @@ class RecordLog:
         elif self._lines or self._reopen:
             self._schedule()
 
-    def _tell(self, lines: list[bytes], errors: tuple[FileError | None, FileError | None]) -> None:
+    def _not_begun(self, lines: list[bytes], reopen: bool, error: Exception) -> None:
+        """There was no thread to write `lines` in."""
+        self._reopen = reopen or self._reopen
+        self._written(lines, (None, error))
+
+    def _tell(self, lines: list[bytes], errors: tuple[FileError | None, Exception | None]) -> None:
         """Say in the server's log how the writing of `lines` went, where that is news."""
         not_reopened, not_written = errors
         if not_reopened is not None:

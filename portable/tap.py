@@ -75,6 +75,7 @@ class TapService:
         Raises:
             ConfigurationError: something is missing or cannot be used.
         """
+        check: Callable[[str, str], None]
         for option in self.kind.options:
             if option.must_exist:
                 check = _check_readable

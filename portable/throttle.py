@@ -118,11 +118,11 @@ class ThrottledTransport(WrappedTransport):
         super().__init__(below)
         self._above = above
         self._clock = clock
-        self._in: collections.deque[bytes] = collections.deque()
+        self._in: collections.deque[bytes | memoryview] = collections.deque()
         self._in_gate = Gate(clock, rate, self._move_in)
         self._in_passed = 0
         self._reading = True
-        self._out: collections.deque[bytes | _FilePart] = collections.deque()
+        self._out: collections.deque[bytes | memoryview | _FilePart] = collections.deque()
         self._out_gate = Gate(clock, rate, self._move_out)
         self._out_size = 0
         self._eof_wanted = False
@@ -295,12 +295,9 @@ class ThrottledTransport(WrappedTransport):
         """Pass at most so many bytes up; return how many."""
         if not self._in or not self._wants_input():
             return 0
-        data = self._in.popleft()
-        if len(data) > most:
-            self._in.appendleft(data[most:])
-            data = data[:most]
+        data = _cut(self._in.popleft(), most, self._in)
         self._in_passed += len(data)
-        self._tell(self._above.data_received, data)
+        self._tell(self._above.data_received, data if isinstance(data, bytes) else bytes(data))
         if not self._in and self._wants_input():
             self.below.resume_reading()
         return len(data)
@@ -319,9 +316,7 @@ class ThrottledTransport(WrappedTransport):
         if isinstance(item, _FilePart):
             return self._send_part(item, min(most, item.left))
         self._out.popleft()
-        if len(item) > most:
-            self._out.appendleft(item[most:])
-            item = item[:most]
+        item = _cut(item, most, self._out)
         self._out_size -= len(item)
         self.below.write(item)
         self._check_marks_soon()
@@ -399,3 +394,12 @@ class ThrottledTransport(WrappedTransport):
         except BaseException:
             self.abort()
             raise
+
+
+def _cut(item: bytes | memoryview, most: int, rest: collections.deque[typing.Any]) -> bytes | memoryview:
+    """Return at most `most` bytes of `item`; put what is left, uncopied, at the front of `rest`."""
+    if len(item) <= most:
+        return item
+    view = memoryview(item)
+    rest.appendleft(view[most:])
+    return view[:most]

@@ -33,6 +33,8 @@ _log = logging.getLogger("portable.reactor")
 
 _now = time.monotonic
 
+# Seconds that `close` waits for all the calls that are under way in threads.
+_PATIENCE = 5.0
 # Turns that `close` gives to connections which end by opening others.
 _MOST_CLOSING_TURNS = 10
 
@@ -88,6 +90,8 @@ class Front:
         self.dirty = []
         self._ready: collections.deque[QueuedCall] = collections.deque()
         self._pool = ThreadPool(self)
+        # Of its own: look-ups that a dead name server does not answer must not hold up files and passwords.
+        self._resolver = ThreadPool(self)
         # What somebody waits for, and what `close` cancels.
         self._awaited: set[Deferred[typing.Any]] = set()
         self._running = False
@@ -179,7 +183,8 @@ class Front:
             self._settle()
             if not (self._anything_open() or self._awaited or self._ready or self.dirty):
                 break
-        self._pool.close()
+        self._resolver.close(0.0)
+        self._pool.close(_PATIENCE)
 
     def _abort_all(self) -> None:
         for channel in list(self.channels.values()):
@@ -219,7 +224,7 @@ class Front:
 
     def resolve(self, host: str) -> Deferred[list[str]]:
         """See `Names.resolve`."""
-        return names.resolve(self, host)
+        return names.resolve(self._resolver, host)
 
     # Processes and signals
 

@@ -10,7 +10,7 @@ from portable.errors import NameNotFound
 from portable.transport import normalise_host
 
 if typing.TYPE_CHECKING:
-    from portable.reactor import Threads
+    from backends.sockets.threads import ThreadPool
 
 __all__ = ["LITERAL", "MAX_PORT", "is_literal", "resolve"]
 
@@ -39,8 +39,8 @@ def _look_up(host: str) -> list[str]:
     return list(dict.fromkeys(normalise_host(str(address[0])) for *_rest, address in found))
 
 
-def resolve(threads: Threads, host: str) -> Deferred[list[str]]:
+def resolve(threads: ThreadPool, host: str) -> Deferred[list[str]]:
     """See `portable.reactor.Names.resolve`."""
     if is_literal(host):
         return succeed([normalise_host(host)])
-    return threads.run_in_thread(_look_up, host)
+    return threads.run(_look_up, host)

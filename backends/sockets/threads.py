@@ -19,8 +19,6 @@ __all__ = ["ThreadPool"]
 T = typing.TypeVar("T")
 
 _MOST_THREADS = min(32, (os.cpu_count() or 1) + 4)
-# Seconds that `close` waits for all the calls under way.
-_PATIENCE = 5.0
 
 
 class ThreadPool:
@@ -67,11 +65,18 @@ class ThreadPool:
 
         self._work.put(work)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
-            name = f"portable-{len(self._threads)}"
-            thread = threading.Thread(target=self._serve, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                self._start_thread()
+            except RuntimeError as exc:  # the system has no more of them
+                if not self._threads:
+                    result.errback(exc)
+                    wanted = False
         return result
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"portable-{len(self._threads)}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _serve(self) -> None:
         while True:
@@ -83,14 +88,14 @@ class ThreadPool:
             del work
             self._idle.release()
 
-    def close(self) -> None:
-        """Finish what runs, drop what waits, and end the threads."""
+    def close(self, patience: float) -> None:
+        """Drop what waits, finish what runs if `patience` seconds are enough for it, and end the threads."""
         with contextlib.suppress(queue.Empty):
             while True:  # not until empty(): a thread may take the last one in between
                 self._work.get_nowait()
         for _ in self._threads:
             self._work.put(None)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + patience
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()

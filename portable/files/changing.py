@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "WritableFile",
     "make_folder",
+    "open_if_there",
     "open_to_write",
     "remove_file",
     "remove_folder",
@@ -128,22 +129,46 @@ def open_to_write(folder: OpenFile, name: str, *, exclusive: bool = False) -> Wr
             the system says.
     """
     with _place(folder, name) as (path, dir_fd):
-        created = False
-        try:
-            before = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            created = True
-        else:
-            if exclusive:
-                raise refusal(name, "EEXIST")
-            _refuse_irregular(before, name)
+        created = not _is_there(path, dir_fd, name, exclusive)
         # Exclusive also where there was nothing: what has come since was not looked at.
-        fd = os.open(path, _WRITE | (os.O_EXCL if created else 0), 0o666, dir_fd=dir_fd)
-        after = os.fstat(fd)
-        if not stat.S_ISREG(after.st_mode):
-            os.close(fd)
-            raise refusal(name, "EINVAL")
-        return WritableFile(fd, status_of(after), name)
+        return _opened(path, dir_fd, name, _WRITE | (os.O_EXCL if created else 0))
+
+
+def open_if_there(folder: OpenFile, name: str, *, exclusive: bool = False) -> WritableFile | None:
+    """Open the regular file `name` as `open_to_write` does, but make none: return None where one could be made.
+
+    Raises:
+        FileError: as `open_to_write`; EACCES too where nothing can be made in the folder, if the system knows.
+    """
+    with _place(folder, name) as (path, dir_fd):
+        if _is_there(path, dir_fd, name, exclusive):
+            return _opened(path, dir_fd, name, _WRITE & ~os.O_CREAT)
+        effective = os.access in os.supports_effective_ids
+        where = folder.path if dir_fd is None else "."
+        if not os.access(where, os.W_OK | os.X_OK, dir_fd=dir_fd, effective_ids=effective):
+            raise refusal(name, "EACCES")
+        return None
+
+
+def _is_there(path: str, dir_fd: int | None, name: str, exclusive: bool) -> bool:
+    """Return whether there is a regular file; refuse what else there may be, and one too if `exclusive`."""
+    try:
+        result = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if exclusive:
+        raise refusal(name, "EEXIST")
+    _refuse_irregular(result, name)
+    return True
+
+
+def _opened(path: str, dir_fd: int | None, name: str, flags: int) -> WritableFile:
+    fd = os.open(path, flags, 0o666, dir_fd=dir_fd)
+    result = os.fstat(fd)
+    if not stat.S_ISREG(result.st_mode):
+        os.close(fd)
+        raise refusal(name, "EINVAL")
+    return WritableFile(fd, status_of(result), name)
 
 
 def _refuse_irregular(result: os.stat_result, name: str) -> None:

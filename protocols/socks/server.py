@@ -103,6 +103,10 @@ class SocksServer(RelayEnd):
         """See `Protocol.eof_received`. Before the whole request it is the end."""
         if self._incoming is not None or self._ended_by_refusal:
             return None
+        if self._waiting and self._work is not None:
+            # Slots are few, and a client that does not wait any more needs none.
+            self._work.cancel()
+            return None
         return super().eof_received()
 
     def connection_lost(self, exc: TransportError | None) -> None:
@@ -139,7 +143,6 @@ class SocksServer(RelayEnd):
             if request.version != "5":
                 await self._check_user(request)
             await self._fulfil(transport, request)
-            self._result = "ok"
         except Cancelled:
             pass  # the client has gone
         except FrameworkError as error:
@@ -239,6 +242,8 @@ class SocksServer(RelayEnd):
         proxy = self._proxy
         looking_up = ensure_deferred(self._permitted(request))
         hosts = await looking_up.timeout(proxy.limits.connect, self._clock)
+        if self.ended:
+            raise Refused("the client left")
         if proxy.waiting >= proxy.limits.binds:
             raise Refused("too many BIND requests wait")
         proxy.waiting += 1
@@ -295,7 +300,7 @@ class SocksServer(RelayEnd):
             transport.abort()
             return
         self._reply(transport, outcome)
-        if self._ended or not transport.can_write_eof():
+        if self.ended or not transport.can_write_eof():
             transport.close()
             return
         # Closed with data unread, a system may drop what it has not sent: the reply. So take what still comes.
@@ -328,7 +333,7 @@ class SocksServer(RelayEnd):
                 code=self._code,
                 sent=0 if target is None else self.received,
                 received=0 if target is None else target.received,
-                result=self._result,
+                result=self._result if target is None else _end_of_relay(self, target),
             )
         )
 
@@ -337,6 +342,21 @@ def _transport_of(end: RelayEnd) -> Transport:
     if end.transport is None:
         raise AssertionError("connected without a transport")
     return end.transport
+
+
+def _end_of_relay(client: RelayEnd, target: RelayEnd) -> str:
+    """Return what has come of two streams that were passed on to each other: "ok" if they came to their end."""
+    # If both broke, the target did so first: the client's end has let us look.
+    for name, end in (("target", target), ("client", client)):
+        if end.error is not None:
+            return f"the connection to the {name} broke: {end.error}"
+    if client.ended and target.ended:
+        return "ok"
+    # Where one direction cannot be ended alone (TLS), the end of either is that of both.
+    halves = _transport_of(client).can_write_eof() and _transport_of(target).can_write_eof()
+    if (client.ended or target.ended) and not halves:
+        return "ok"
+    return "the proxy closed the connection"
 
 
 def _peek_version(reader: Reader) -> int | None:

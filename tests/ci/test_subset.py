@@ -94,6 +94,9 @@ REFUSED = {
     "several double stars": ("f(**a, **b)", "several **"),
     "keyword-only lambda": ("f = lambda *, a: a", "keyword-only"),
     "catching OSError": ("try:\n    pass\nexcept OSError:\n    pass", "catching OSError"),
+    "catching an attribute": ("try:\n    pass\nexcept builtins.OSError:\n    pass", "catching OSError"),
+    "importing by a call": ("__import__('socket')", "__import__"),
+    "matrix product in place": ("a @= b", "the operator @="),
     "catching one of several": (
         "try:\n    pass\nexcept (ValueError, ConnectionResetError):\n    pass",
         "catching ConnectionResetError",

@@ -292,6 +292,60 @@ class TestCancelling:
         assert seen == [inner]
         assert isinstance(outcome(outer), Cancelled)
 
+    def test_one_of_a_circle_of_coroutines_is_cancelled(self) -> None:
+        begin: Deferred[None] = Deferred()
+        tasks: list[Deferred[None]] = []
+
+        async def one() -> None:
+            await tasks[0]
+
+        async def other() -> None:
+            await begin
+            await tasks[1]
+
+        tasks.append(ensure_deferred(other()))
+        tasks.append(ensure_deferred(one()))
+        # Outside the circle, and waiting for it.
+        waiting = succeed(None).add_callback(lambda _: tasks[1])
+        begin.callback(None)
+        waiting.cancel()
+        for deferred in (waiting, *tasks):
+            assert deferred.called
+        assert isinstance(outcome(waiting), Cancelled)
+
+    @pytest.mark.parametrize("length", [2, 3, 5, 1000])
+    def test_one_of_a_circle_of_chains_is_cancelled(self, length: int) -> None:
+        circle: list[Deferred[None]] = [Deferred() for _ in range(length)]
+        for index, deferred in enumerate(circle):
+            deferred.add_callback(returning(circle[(index + 1) % length]))
+        for deferred in circle:
+            deferred.callback(None)
+        assert not any(outcome_later(deferred) for deferred in circle)
+        circle[0].cancel()
+        for deferred in circle:
+            assert isinstance(outcome(deferred), Cancelled)
+
+    def test_a_coroutine_in_a_circle_may_catch_what_comes_of_it(self) -> None:
+        begin: Deferred[None] = Deferred()
+        tasks: list[Deferred[str]] = []
+
+        async def catching() -> str:
+            await begin
+            try:
+                return await tasks[1]
+            except Cancelled:
+                return "caught"
+
+        async def other() -> str:
+            return await tasks[0]
+
+        tasks.append(ensure_deferred(catching()))
+        tasks.append(ensure_deferred(other()))
+        begin.callback(None)
+        tasks[1].cancel()
+        assert outcome(tasks[0]) == "caught"
+        assert isinstance(outcome(tasks[1]), Cancelled)
+
     def test_cancelled_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         inner: Deferred[int] = Deferred()
         outer = succeed(None).add_callback(lambda _: inner)

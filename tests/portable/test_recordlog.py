@@ -61,6 +61,11 @@ class Threads:
         for result, function, args in calls:
             result.callback(function(*args))
 
+    def refuse(self, error: Exception) -> None:
+        calls, self.calls = self.calls, []
+        for result, _function, _args in calls:
+            result.errback(error)
+
 
 class Bench:
     """A log with a clock and threads of its own."""
@@ -98,6 +103,23 @@ def test_lines_are_written_together_after_a_moment(bench: Bench) -> None:
     bench.log.add(LINE)
     bench.pass_time()
     assert bench.lines() == 4
+    bench.log.close()
+
+
+def test_lines_that_got_no_thread_are_lost_and_the_next_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path / "test.log")
+    bench.log.add(LINE)
+    bench.log.reopen()
+    bench.clock.advance(recordlog.FLUSH_DELAY)
+    bench.threads.refuse(RuntimeError("can't start new thread"))
+    assert "lines are being lost: can't start new thread" in caplog.text
+    bench.path.rename(tmp_path / "test.log.1")
+    bench.log.add(LINE)
+    bench.pass_time()
+    assert bench.lines() == 1
+    assert "writing again, 1 lines are missing" in caplog.text
     bench.log.close()
 
 

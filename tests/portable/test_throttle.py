@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import typing
 
 import pytest
@@ -47,6 +48,24 @@ def test_a_rest_buys_no_burst() -> None:
     below.clock.advance(3600)
     transport.write(bytes(5000))
     assert len(below.written) <= 3 * SLICE
+
+
+def test_what_waits_is_not_copied_for_each_slice() -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    large = bytes(range(256)) * 8192
+    transport.write(large)
+    below.receive(large)
+    tracemalloc.start()
+    try:
+        below.clock.advance(5)
+        assert tracemalloc.get_traced_memory()[1] < len(large) // 8
+    finally:
+        tracemalloc.stop()
+    assert len(below.written) >= 4 * SLICE
+    assert below.written == large[: len(below.written)]
+    assert recorder.received == large[: len(recorder.received)]
+    assert type(recorder.received) is bytes
 
 
 def test_close_flushes_at_the_rate() -> None:

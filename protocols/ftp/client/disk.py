@@ -19,6 +19,7 @@ from protocols.ftp.client.replies import CommandRefused
 
 if typing.TYPE_CHECKING:
     from portable.files import OpenFile
+    from portable.files.changing import WritableFile
     from protocols.ftp.client.client import FTPClient, Path
 
 __all__ = ["download", "mirror", "upload"]
@@ -32,13 +33,16 @@ async def download(client: FTPClient, path: Path, target: str, *, resume: bool =
     Args:
         client: logged in.
         path: of the file on the server.
-        target: path on this machine. Its folder must exist.
+        target: path on this machine, of a file. Its folder must exist.
         resume: go on after the part that an earlier download has left, unless the file has become shorter than
             that. That it is still the same file otherwise cannot be told.
 
-    Fails as `FTPClient.retrieve`, and with FileError.
+    Fails as `FTPClient.retrieve`, and with FileError: EISDIR, before anything is asked of the server, if
+    `target` is a folder or ends as the path of one.
     """
     folder_path, name = os.path.split(target)
+    if name in {"", ".", ".."}:
+        raise _not_a_file(target)
     folder = await client.reactor.run_in_thread(open_file, folder_path or ".")
     try:
         return await _download_into(client, path, folder, name, resume)
@@ -49,7 +53,7 @@ async def download(client: FTPClient, path: Path, target: str, *, resume: bool =
 async def _download_into(client: FTPClient, path: Path, folder: OpenFile, name: str, resume: bool) -> int:
     in_thread = client.reactor.run_in_thread
     part = f".{name}.part"
-    file = await in_thread(open_to_write, folder, part)
+    file = await in_thread(_open_part, folder, name, part)
     try:
         offset = file.status.size if resume else 0
         total = None
@@ -66,6 +70,23 @@ async def _download_into(client: FTPClient, path: Path, folder: OpenFile, name: 
         await in_thread(file.close)
     await in_thread(rename, folder, part, folder, name)
     return count
+
+
+def _open_part(folder: OpenFile, name: str, part: str) -> WritableFile:
+    """Open the file that is to become `name`. For threads."""
+    try:
+        with open_beneath(folder, [name]) as there:
+            is_folder = there.status.is_dir
+    except FileError:
+        # Nothing, mostly; a link, or whatever else cannot be opened so, is replaced.
+        is_folder = False
+    if is_folder:
+        raise _not_a_file(name)
+    return open_to_write(folder, part)
+
+
+def _not_a_file(target: str) -> FileError:
+    return FileError(f"{target!r} is a folder: name the file that is to be written", "EISDIR")
 
 
 async def upload(client: FTPClient, source: str, path: Path, *, resume: bool = False) -> int:

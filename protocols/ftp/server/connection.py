@@ -168,6 +168,7 @@ class FTPServer(Protocol):
 
     def _do(self, verb: Verb, command: Command) -> None:
         session = self._session
+        logged_in = session.account is not None
         try:
             argument = None if command.argument is None else command.argument.decode("utf-8")
             verb.check_argument(argument)
@@ -191,6 +192,9 @@ class FTPServer(Protocol):
             if doing is not None:
                 self._wait_for(doing)
             self._pacer.transport = session.transport
+            if logged_in and session.account is None:
+                # By USER, REIN or AUTH. Whoever is not logged in yet puts nothing off by these.
+                self._set_timer(self._site.limits.login)
             if session.closed:
                 self._closing()
 

@@ -60,17 +60,18 @@ class Readable(typing.Protocol):
 
 
 class Writable(typing.Protocol):
-    """A file that is open for writing. One `write` or `close` at a time.
+    """A file that is open for writing, or about to be made. One `write` or `close` at a time.
 
     Attributes:
-        size: bytes, when it was opened.
+        size: bytes, when it was opened; 0 of one that was not there.
     """
 
     size: int
 
     def start_at(self, offset: int | None) -> None:
         """Have what is written begin at `offset`, and end the file with it; None to append. Before the first
-        `write`; without it nothing changes. Takes effect with the next call, which tells if it fails.
+        `write`; without it nothing changes, and no file is made. Takes effect with the next call, which tells
+        if it fails.
         """
 
     def write(self, data: bytes) -> Deferred[None]:
@@ -103,7 +104,8 @@ class FileSystem(typing.Protocol):
         """Open a file for reading. EISDIR for a folder."""
 
     def open_to_write(self, path: Path, *, exclusive: bool = False) -> Deferred[Writable]:
-        """Open a file for writing, making it if it is not there. Its content stays for now.
+        """Open a file for writing. Its content stays for now, and one that is not there is not made yet: see
+        `Writable.start_at`. EISDIR for a folder.
 
         Args:
             exclusive: EEXIST if it is there.

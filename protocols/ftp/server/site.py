@@ -26,11 +26,14 @@ class Limits:
     """Seconds, unless said otherwise.
 
     Attributes:
-        login: from the connection to the login. Commands do not put it off.
+        login: from the connection to the login, and from a logout to the next one. Commands do not put it off.
         idle: from one complete command to the next, transfers not counted; 0 for no limit. Bytes that are no
             command yet do not put it off.
         connect: for a data connection to be used after its announcement, and then to come about.
-        stall: without a byte on a data connection.
+        stall: in which a transfer must get on, by `min_rate`.
+        min_rate: bytes per second, taken over `stall`, that must pass in the direction of a transfer. A line of
+            300 bit/s does seven times that; with less asked for, a client that takes or sends a byte now and
+            then could keep a file open and a port in use for ever.
         close: for the last reply to be taken.
         failures: wrong passwords on one connection.
         nonsense: lines in a row that are no commands at all: a program that speaks something else.
@@ -41,6 +44,7 @@ class Limits:
     idle: float = 300.0
     connect: float = 60.0
     stall: float = 300.0
+    min_rate: int = 4
     close: float = 30.0
     failures: int = 3
     nonsense: int = 10

@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:
     from portable.transport import Transport
     from protocols.ftp.server.channels import Channel
     from protocols.ftp.server.filesystem import Readable, Writable
+    from protocols.ftp.server.site import Limits
 
 __all__ = ["FileDownload", "Source", "StreamDownload", "Transfer", "Upload"]
 
@@ -46,7 +47,7 @@ class Transfer(Protocol):
 
     Args:
         clock: for the time-out.
-        stall: seconds without a byte after which the transfer fails.
+        limits: `stall` and `min_rate` count.
         tls: protects the data connection; None leaves it in clear.
 
     Attributes:
@@ -54,26 +55,31 @@ class Transfer(Protocol):
         was_open: whether there has been a data connection.
     """
 
-    def __init__(self, clock: Clock, stall: float, tls: TLSOptions | None) -> None:
+    counter = "bytes_sent"  # what its progress is read from
+
+    def __init__(self, clock: Clock, limits: Limits, tls: TLSOptions | None) -> None:
         self.done: Deferred[int] = Deferred()
         self.was_open = False
         self._clock = clock
-        self._stall = stall
+        self._stall = limits.stall
+        self._least = max(1.0, limits.min_rate * limits.stall)  # bytes in `_stall` seconds
         self._tls = tls
         self._channel: Channel | None = None
         self._transport: Transport | None = None
         self._timer: Timer | None = None
         self._seen = 0
+        self._waiting = 0  # bytes in the buffer when progress was looked at
         self._error: FrameworkError | None = None
         self._ending = False  # nothing is missing if the connection now ends in the regular way
 
     @property
     def moved(self) -> int:
-        """Bytes that have passed so far, in both directions."""
+        """Bytes that have passed so far, in the direction of the transfer: the client may send on a download,
+        but that gets nothing done.
+        """
         if self._transport is None:
             return self._seen
-        info = self._transport.get_extra_info
-        return int(info("bytes_sent", 0)) + int(info("bytes_received", 0))
+        return int(self._transport.get_extra_info(self.counter, 0))
 
     def start(self, channel: Channel) -> None:
         """Wait for the data connection, then begin."""
@@ -135,11 +141,15 @@ class Transfer(Protocol):
 
     def _check_progress(self) -> None:
         moved = self.moved
-        if moved == self._seen:
+        waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        # TLS counts bytes as sent when they are encrypted. That they leave shows in what waits.
+        gone = moved - self._seen + max(0, self._waiting - waiting)
+        if gone < self._least:
             self._timer = None
-            self.fail(ConnectionTimedOut("no byte has moved for too long"))
+            self.fail(ConnectionTimedOut("too little has moved for too long"))
         else:
             self._seen = moved
+            self._waiting = waiting
             self._timer = self._clock.call_later(self._stall, self._check_progress)
 
     def connection_lost(self, exc: TransportError | None) -> None:
@@ -191,8 +201,10 @@ class FileDownload(Transfer):
         offset: bytes of it to leave out.
     """
 
-    def __init__(self, clock: Clock, stall: float, tls: TLSOptions | None, file: Readable, offset: int) -> None:
-        super().__init__(clock, stall, tls)
+    def __init__(
+        self, clock: Clock, limits: Limits, tls: TLSOptions | None, file: Readable, offset: int
+    ) -> None:
+        super().__init__(clock, limits, tls)
         self._file = file
         self._offset = offset
         self._count = max(0, file.size - offset)
@@ -241,8 +253,8 @@ class Source(typing.Protocol):
 class StreamDownload(Transfer):
     """Sends what a source gives, one piece in each turn of the loop and only while the client takes it."""
 
-    def __init__(self, clock: Clock, stall: float, tls: TLSOptions | None, source: Source) -> None:
-        super().__init__(clock, stall, tls)
+    def __init__(self, clock: Clock, limits: Limits, tls: TLSOptions | None, source: Source) -> None:
+        super().__init__(clock, limits, tls)
         self._source = source
         self._paused = False
         self._waiting = False
@@ -298,6 +310,7 @@ class StreamDownload(Transfer):
 
 class Upload(Transfer):
     """Writes what the client sends. What came before a connection broke is written too: it can be resumed.
+    Unless something came, or the end of an empty file, there is no new file and the old one is as it was.
 
     Args:
         file: closed in the end.
@@ -305,21 +318,24 @@ class Upload(Transfer):
         decode: makes the bytes to write of a piece that was received, and of the end (None).
     """
 
+    counter = "bytes_received"
+
     def __init__(
         self,
         clock: Clock,
-        stall: float,
+        limits: Limits,
         tls: TLSOptions | None,
         file: Writable,
         offset: int | None,
         decode: Callable[[bytes | None], bytes] | None = None,
     ) -> None:
-        super().__init__(clock, stall, tls)
+        super().__init__(clock, limits, tls)
         self._file = file
         self._offset = offset
         self._decode = decode
         self._unwritten: list[bytes] = []
         self._unwritten_size = 0
+        self._started = False  # the file was told where to begin
         self._writing = False
         self._complete = False  # the client has sent everything
         self._paused = False
@@ -327,14 +343,20 @@ class Upload(Transfer):
 
     def begin(self, transport: Transport) -> None:
         """See `Transfer.begin`."""
-        self._file.start_at(self._offset)
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """See `Protocol.data_received`."""
+        self._start()
         if self._decode is not None:
             data = self._decode(data)
         self._take(data)
+
+    def _start(self) -> None:
+        """Have a new file made, or the old content go: the first byte has come, or the end of an empty file."""
+        if not self._started:
+            self._started = True
+            self._file.start_at(self._offset)
 
     def _take(self, data: bytes) -> None:
         if self._error is not None or not data:
@@ -348,6 +370,7 @@ class Upload(Transfer):
 
     def eof_received(self) -> bool:
         """See `Protocol.eof_received`."""
+        self._start()
         self._complete = True
         # Over TLS the transport now closes by itself.
         self._ending = True

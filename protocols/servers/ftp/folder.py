@@ -7,6 +7,7 @@ opening of files happens in threads.
 
 from __future__ import annotations
 
+import functools
 import typing
 
 from portable.deferred import fail, succeed
@@ -61,11 +62,17 @@ class _Readable:
 class _Writable:
     """A file that is being written. See `protocols.ftp.server.filesystem.Writable`."""
 
-    def __init__(self, threads: Threads, file: changing.WritableFile) -> None:
+    def __init__(
+        self,
+        threads: Threads,
+        file: changing.WritableFile | None,
+        make: Callable[[], changing.WritableFile],
+    ) -> None:
         self._threads = threads
         self._file = file
+        self._make = make
         self._begin: tuple[int | None] | None = None
-        self.size = file.status.size
+        self.size = 0 if file is None else file.status.size
 
     def start_at(self, offset: int | None) -> None:
         """See `Writable.start_at`."""
@@ -81,6 +88,8 @@ class _Writable:
 
     def _write(self, data: bytes) -> None:
         begin, self._begin = self._begin, None
+        if self._file is None:
+            self._file = self._make()
         if begin is not None:
             self._file.start_at(begin[0])
         self._file.write(data)
@@ -90,7 +99,8 @@ class _Writable:
             if self._begin is not None:
                 self._write(b"")
         finally:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
 
 class _OpenFolder:
@@ -205,7 +215,12 @@ class RealFolder:
         if not path:
             raise FileError("the root is a folder", "EISDIR")
         with open_beneath(self._root, path[:-1]) as folder:
-            return _Writable(self._threads, changing.open_to_write(folder, path[-1], exclusive=exclusive))
+            file = changing.open_if_there(folder, path[-1], exclusive=exclusive)
+        return _Writable(self._threads, file, functools.partial(self._make_file, path, exclusive))
+
+    def _make_file(self, path: Path, exclusive: bool) -> changing.WritableFile:
+        with open_beneath(self._root, path[:-1]) as folder:
+            return changing.open_to_write(folder, path[-1], exclusive=exclusive)
 
     def make_folder(self, path: Path) -> Deferred[None]:
         """See `FileSystem.make_folder`."""

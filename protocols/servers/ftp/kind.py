@@ -86,12 +86,15 @@ class FTPService(PortService):
         return super().stop(seconds)
 
     def reload(self) -> bool:
-        """See `Service.reload`. Reads the passwords and certificates again."""
-        complete = super().reload()
-        if self._tls is not None:
-            complete = self._tls.reload() and complete
+        """See `Service.reload`. Reads the passwords and certificates again; each stays as it was if it is bad.
+
+        Raises:
+            ConfigurationError: names what is wrong with the passwords; certificates were not touched.
+        """
+        # First: if this raises, nothing has changed. Certificates that are bad are told in the log.
         self._accounts.load()
-        return complete
+        complete = super().reload()
+        return (self._tls is None or self._tls.reload()) and complete
 
     def _make_protocol(self) -> FTPServer:
         if self._site is None:

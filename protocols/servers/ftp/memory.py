@@ -56,13 +56,16 @@ class _Readable:
 class _Writable:
     """A file that is being written. See `protocols.ftp.server.filesystem.Writable`."""
 
-    def __init__(self, files: MemoryFiles, node: _Node) -> None:
+    def __init__(self, files: MemoryFiles, folder: _Node, name: str, node: _Node) -> None:
         self._files = files
+        self._folder = folder
+        self._name = name
         self._node = node
         self.size = len(node.content)
 
     def start_at(self, offset: int | None) -> None:
         """See `Writable.start_at`."""
+        self._node = self._folder.children.setdefault(self._name, self._node)
         if offset is not None:
             del self._node.content[offset:]
 
@@ -167,11 +170,11 @@ class MemoryFiles:
         if not path:
             raise FileError("the root is a folder", "EISDIR")
         folder = self._folder(path[:-1])
-        if path[-1] not in folder.children:
-            folder.children[path[-1]] = self._make(is_folder=False)
-        elif exclusive:
+        there = folder.children.get(path[-1])
+        if there is not None and exclusive:
             raise FileError("the file exists", "EEXIST")
-        return _Writable(self, self._file(path))
+        node = self._make(is_folder=False) if there is None else self._file(path)
+        return _Writable(self, folder, path[-1], node)
 
     def make_folder(self, path: Path) -> Deferred[None]:
         """See `FileSystem.make_folder`."""

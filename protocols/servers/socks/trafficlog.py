@@ -6,7 +6,8 @@ It begins as the Common Log Format does, so that readers of web logs can count i
 192.0.2.7:80 "ok"
 
     client, user confirmed by an identd, user as the client says, begin, request, code of the reply, bytes from
-    the target, bytes to the target, seconds, whom the client was connected to, what has come of it
+    the target, bytes to the target, seconds, whom the client was connected to, what has come of it: "ok" if
+    both sides have said that they are done, or else what ended it
 """
 
 from __future__ import annotations

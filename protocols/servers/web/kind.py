@@ -13,7 +13,7 @@ from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
 from portable.listening import listener_options, listening_options, server_ports
 from portable.options import Kind, Option
-from portable.service import PortService
+from portable.recording import RecordingService
 from protocols.http.resource import error_page, find_resource
 from protocols.http.server import Site
 from protocols.servers.telnet import TelnetService
@@ -26,7 +26,6 @@ from protocols.servers.web.pythonpages import OutputPages, ResourcePages
 from protocols.servers.web.static import DEFAULT_INDEX, DEFAULT_TYPE, StaticFile, StaticFolder
 
 if typing.TYPE_CHECKING:
-    from portable.deferred import Deferred
     from portable.files import OpenFile
     from portable.protocol import ProtocolFactory
     from portable.reactor import Reactor
@@ -74,7 +73,7 @@ def load_resource(dotted_name: str) -> Resource:
     return typing.cast("Resource", resource)
 
 
-class WebService(PortService):
+class WebService(RecordingService[AccessLog]):
     """One site on any number of ports.
 
     Args:
@@ -100,66 +99,38 @@ class WebService(PortService):
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
         self._console_names: dict[str, object] = {}
         consoles = [] if values["telnet"] is None else [_make_console(self._console_names, values)]
-        super().__init__(KIND.name, ports, children=consoles)
+        super().__init__(
+            KIND.name,
+            ports,
+            open_log=AccessLog,
+            log_path=values["logfile"],
+            log_option="--logfile",
+            children=consoles,
+        )
         self._find_root = find_root
         self._resource: Resource | None = None
         self._folder: StaticFolder | None = None
         self._processors = _processor_names(values)
         self._seconds: float = values["script-timeout"]
-        self._logfile: str | None = values["logfile"]
-        self._access_log: AccessLog | None = None
         self._site: Site | None = None
 
     def bind(self, reactor: Reactor) -> None:
-        """See `Service.bind`. Opens the access log too: its folder may be root's."""
+        """See `Service.bind`."""
         self._resource, self._folder = self._find_root()
         self._console_names["resource"] = self._resource
-        if self._logfile is not None:
-            try:
-                self._access_log = AccessLog(self._logfile)
-            except FileError as error:
-                raise ConfigurationError(str(error), f"{KIND.name}: --logfile") from error
         if isinstance(self._resource, UserDirectory):
             self._resource.start(reactor)
-        self._site = Site(self._resource, clock=reactor, access_log=self._access_log)
         super().bind(reactor)
-
-    def release(self) -> None:
-        """See `Service.release`."""
-        super().release()
-        if self._access_log is not None:
-            self._access_log.close()
-
-    def give_to(self, uid: int, gid: int) -> None:
-        """See `Service.give_to`."""
-        super().give_to(uid, gid)
-        if self._access_log is not None:
-            self._access_log.give_to(uid, gid)
+        self._site = Site(self._resource, clock=reactor, access_log=self.log)
 
     def start(self) -> None:
         """See `Service.start`."""
         reactor = self.reactor
-        if reactor is not None:
-            threads = reactor if "threads" in reactor.capabilities else None
-            if self._folder is not None:
-                self._folder.threads = threads
-                if self._processors:
-                    self._folder.processors = self._make_processors(reactor)
-            if self._access_log is not None:
-                self._access_log.start(reactor, threads)
+        if reactor is not None and self._folder is not None:
+            self._folder.threads = reactor if "threads" in reactor.capabilities else None
+            if self._processors:
+                self._folder.processors = self._make_processors(reactor)
         super().start()
-
-    def stop(self, seconds: float) -> Deferred[None]:
-        """See `Service.stop`. The log is complete when this is done."""
-        stopping = super().stop(seconds)
-        return stopping if self._access_log is None else stopping.add_both(self._access_log.close_after)
-
-    def reload(self) -> bool:
-        """See `Service.reload`. Opens the access log anew: it may have been renamed."""
-        complete = super().reload()
-        if self._access_log is not None:
-            self._access_log.reopen()
-        return complete
 
     def _make_processors(self, reactor: Reactor) -> Processors:
         made: dict[str, Processor] = {
@@ -173,7 +144,7 @@ class WebService(PortService):
                 extra={"REDIRECT_STATUS": "200"},
             ),
             "epy": OutputPages(reactor, self._seconds),
-            "rpy": ResourcePages(reactor),
+            "rpy": ResourcePages(reactor, self._seconds),
         }
         return Processors({name: made[name] for name in self._processors})
 
@@ -364,7 +335,7 @@ KIND = Kind(
             "script-timeout",
             "duration",
             DEFAULT_SECONDS,
-            "time that a cgi, php or epy program may take",
+            "time that a cgi, php or epy program may take, and an rpy file to define its resource",
             minimum=0.1,
         ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),

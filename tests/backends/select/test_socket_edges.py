@@ -8,14 +8,12 @@ import os
 import signal
 import socket
 import threading
-import time
 import typing
 
 import pytest
 
 from backends.select import SelectReactor
 from backends.select.pollers import SelectPoller
-from backends.sockets import threads
 from backends.sockets.reactor import WRITE
 from portable.errors import Cancelled, ConnectError, FileError, ListenError, TransportError
 from portable.process import ProcessProtocol
@@ -390,15 +388,3 @@ def test_full_poller_drops_a_connection_and_not_the_loop(
     server.transport.resume_reading()
     wait_until(plain, lambda: client.lost and server.lost)
     listener.close()
-
-
-def test_close_waits_for_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_PATIENCE", 0.2)
-    reactor = SelectReactor()
-    release = threading.Event()
-    for _ in range(4):
-        reactor.run_in_thread(release.wait)
-    began = time.monotonic()
-    reactor.close()
-    assert time.monotonic() - began < 0.6
-    release.set()

@@ -68,6 +68,23 @@ def test_what_cannot_be_written(root: Path, folder: OpenFile) -> None:
     assert (root.parent / "secret").read_text() == "secret"
 
 
+def test_only_what_is_there_is_opened(root: Path, folder: OpenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = changing.open_if_there(folder, "hello")
+    assert file is not None
+    file.start_at(1)
+    file.write(b"ey")
+    file.close()
+    assert (root / "hello").read_bytes() == b"hey"
+    assert changing.open_if_there(folder, "new") is None
+    assert not (root / "new").exists()
+    assert refusal(changing.open_if_there, folder, "hello", exclusive=True) == "EEXIST"
+    assert refusal(changing.open_if_there, folder, "a") == "EISDIR"
+    assert refusal(changing.open_if_there, folder, "..") == "ENOENT"
+    # Not by mode bits: they do not keep root from anything.
+    monkeypatch.setattr(os, "access", lambda *_, **options: False)
+    assert refusal(changing.open_if_there, folder, "new") == "EACCES"
+
+
 def test_a_file_swapped_for_a_fifo_is_not_written(
     root: Path, folder: OpenFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

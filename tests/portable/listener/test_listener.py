@@ -92,6 +92,19 @@ def test_a_bad_socket_from_systemd_gives_back_the_good_ones(
     assert [listener.closed for listener in loop.listeners] == [True]
 
 
+def test_a_port_from_systemd_is_refused_where_a_unix_socket_is_needed(
+    loop: FakeReactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 77)
+    environ = {"LISTEN_FDS": "3", "LISTEN_PID": "77", "LISTEN_FDNAMES": "mail:tcp:unix"}
+    with pytest.raises(ConfigurationError, match=r"endpoint 'systemd:mail'.*Unix socket.*192\.0\.2\.2:8003"):
+        ServerPort("web", Recorder, SystemdEndpoint("mail"), unix_only=True).bind(loop.as_reactor, environ)
+    assert [listener.closed for listener in loop.listeners] == [True]
+    server = ServerPort("web", Recorder, SystemdEndpoint("unix"), unix_only=True)
+    server.bind(loop.as_reactor, environ)
+    assert server.describe() == "web unix /run/5.sock"
+
+
 def test_without_systemd_the_error_says_so(loop: FakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LISTEN_FDS", raising=False)
     with pytest.raises(ConfigurationError, match="gave this process no sockets"):

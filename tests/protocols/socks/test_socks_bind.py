@@ -7,6 +7,7 @@ import typing
 
 import pytest
 
+from portable.deferred import Deferred
 from portable.flow import LINGER
 from portable.transport import Address
 from protocols.socks import v4, v5
@@ -143,6 +144,31 @@ def test_a_client_that_goes_ends_the_wait() -> None:
     assert world.waiting[0].closed
     assert world.proxy.waiting == 0
     assert world.next_time() is None
+
+
+def test_a_client_that_ends_its_stream_waits_no_more() -> None:
+    world = World()
+    client = bind_4(world)
+    client.take()
+    client.receive_eof()
+    assert world.waiting[0].closed
+    assert world.proxy.waiting == 0
+    assert client.lost
+    assert world.records[0].result == "the client left"
+    assert world.next_time() is None
+
+
+def test_a_client_that_ended_its_stream_before_does_not_wait() -> None:
+    world = World()
+    looking_up: Deferred[list[str]] = Deferred()
+    world.resolve = lambda host: looking_up  # type: ignore[method-assign]
+    client = bind_4(world, "ftp.example")
+    client.receive_eof()
+    looking_up.callback([TARGET])
+    world.advance(0)
+    assert not world.waiting
+    assert client.lost
+    assert world.records[0].result == "the client left"
 
 
 def test_too_many_wait() -> None:

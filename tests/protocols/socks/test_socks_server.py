@@ -19,6 +19,7 @@ from tests.protocols.socks.world import CLIENT, TARGET, World
 from tests.strategies import splits
 
 if typing.TYPE_CHECKING:
+    from portable.testing import MemoryTransport
     from tests.conftest import ErrorLog
 
 CONNECT_4 = b"\4\1\0\x50\1\2\3\4fred\0"
@@ -331,6 +332,67 @@ def test_a_request_that_takes_too_long() -> None:
             world.advance(world.proxy.limits.request / 10)
         assert client.take() == answer
         assert client.lost or client.eof_written
+
+
+def relay(world: World) -> tuple[MemoryTransport, MemoryTransport]:
+    """Return the proxy's ends of the connections to a client and its target."""
+    client = world.client()
+    client.receive(CONNECT_4)
+    return client, world.answer()
+
+
+def test_a_relay_that_breaks_is_not_recorded_as_ok() -> None:
+    world = World()
+    client, target = relay(world)
+    client.lose()
+    assert target.lost
+    client, target = relay(world)
+    target.lose()
+    assert client.lost
+    # Half of it has come to its end; the other half has not.
+    client, target = relay(world)
+    client.receive_eof()
+    target.lose()
+    client, target = relay(world)
+    client.window = 0
+    target.receive(b"answer")
+    target.lose()
+    client.lose()
+    reset = "broke: the peer reset the connection"
+    assert [record.result for record in world.records] == [
+        f"the connection to the client {reset}",
+        *[f"the connection to the target {reset}"] * 3,
+    ]
+
+
+def test_a_relay_that_the_proxy_closes_is_not_recorded_as_ok() -> None:
+    world = World()
+    client, _ = relay(world)
+    protocol: typing.Any = client.get_protocol()
+    protocol.drain()
+    world.advance(2 * QUIET)
+    client, target = relay(world)
+    target.receive_eof()
+    client.close()  # as an idle time-out does
+    world.advance(0)
+    assert [record.result for record in world.records] == ["the proxy closed the connection"] * 2
+
+
+@pytest.mark.parametrize("first", ["client", "target"])
+def test_the_end_of_one_direction_is_that_of_both_where_halves_cannot_be_ended(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """As of TLS."""
+    world = World()
+    client, target = relay(world)
+    monkeypatch.setattr(client, "can_write_eof", lambda: False)
+    (client if first == "client" else target).receive_eof()
+    if first == "client":
+        client.close()  # as a TLS transport does by itself
+        world.advance(0)
+    assert client.lost
+    assert target.lost
+    assert world.records[0].result == "ok"
 
 
 def test_a_client_that_goes_first_takes_the_attempt_with_it() -> None:

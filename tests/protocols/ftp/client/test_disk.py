@@ -83,11 +83,32 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert isinstance(script.run(upload(script.client, str(tmp_path), "y")).error, FileError)
     assert isinstance(script.run(upload(script.client, str(tmp_path / "none"), "y")).error, FileError)
     assert isinstance(script.run(download(script.client, "x", str(tmp_path / "no" / "x"))).error, FileError)
+
+
+@pytest.mark.parametrize("target", ["x", "x/", "x/.", "x/..", "new/", "."])
+def test_a_folder_is_refused_before_anything_is_transferred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
     (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path)
+    script = Script()
+    running = script.run(download(script.client, "x", target))
+    assert isinstance(running.error, FileError)
+    assert running.error.code == "EISDIR"
+    assert "is a folder: name the file" in str(running.error)
+    assert script.heard() == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "x"]
+
+
+def test_a_link_to_a_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x").symlink_to(".")
+    script = Script()
     running = script.transfer(download(script.client, "x", str(tmp_path / "x")))
+    script.data.receive(b"new")
     script.data.receive_eof()
     script.say("226 ok")
-    assert isinstance(running.error, FileError)
+    assert running.result == 3
+    assert (tmp_path / "x").read_bytes() == b"new"
 
 
 def test_an_upload_whose_connection_breaks(tmp_path: Path) -> None:

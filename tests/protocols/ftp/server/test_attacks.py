@@ -12,14 +12,18 @@ import pytest
 from portable.attempts import LoginAttempts
 from portable.deferred import Deferred, succeed
 from portable.testing import ManualClock, MemoryTransport, wait_for, wait_until
-from portable.tls import context_options
+from portable.tls import client_options, context_options, server_options
 from protocols.ftp.server import Account, FTPServer, PassivePorts
 from protocols.ftp.server import channels as channels_module
+from tests.portable.tls.certs import Authority
 from tests.protocols.ftp.server.conftest import Line
 
 if typing.TYPE_CHECKING:
+    from pathlib import Path
+
+    from portable.tls import TLSOptions
     from portable.transport import Address
-    from tests.protocols.ftp.server.conftest import Case
+    from tests.protocols.ftp.server.conftest import Case, Client
 
 
 @pytest.mark.parametrize(
@@ -359,6 +363,60 @@ def test_no_time_limit(case: Case) -> None:
     timed.server.drain()
     timed.clock.advance(0)
     assert timed.transport.take().startswith(b"421")
+
+
+@pytest.mark.parametrize("idle", [0, 300])
+@pytest.mark.parametrize("command", [b"REIN", b"USER ann"])
+def test_who_has_logged_out_must_log_in_again_in_time(case: Case, idle: float, command: bytes) -> None:
+    case.limit(idle=idle)
+    timed = Timed(case)
+    timed.log_in()
+    timed.clock.advance(50)
+    begin = timed.clock.time()
+    while not timed.transport.lost and timed.clock.time() < begin + 1000:
+        timed.transport.receive(command + b"\r\n")
+        timed.clock.advance(10)
+    assert timed.clock.time() - begin <= 61
+    assert timed.transport.take().endswith(b"421 The login took too long.\r\n")
+
+
+def protect(client: Client, case: Case, folder: Path) -> TLSOptions:
+    """Give AUTH TLS; return what the client's data connections are to be protected with."""
+    authority = Authority(folder, "ours")
+    case.site.tls = server_options(*authority.issue("server", "localhost"))
+    options = client_options("localhost", ca=authority.pem)
+    assert client.ask("AUTH TLS").startswith("234")
+    client.control.transport = client.control.transport.start_tls(options, 0)
+    return options
+
+
+def test_whom_auth_tls_has_logged_out_must_log_in_again_in_time(case: Case, tmp_path: Path) -> None:
+    client = case.user()
+    case.limit(idle=0, login=0.3)
+    protect(client, case, tmp_path)
+    assert client.read() == "421 The login took too long."
+
+
+def test_who_sends_by_a_download_over_tls_does_not_put_its_limit_off(case: Case, tmp_path: Path) -> None:
+    case.files.put(("big",), bytes(16 * 1024 * 1024))
+    client = case.client()
+    options = protect(client, case, tmp_path)
+    client.log_in()
+    for command in ("PBSZ 0", "PROT P", "TYPE I"):
+        assert client.ask(command).startswith("200")
+    data = client.connect()
+    case.limit(stall=1.0)
+    assert client.ask("RETR big").startswith("150")
+    secured = data.transport.start_tls(options, 0)
+    wait_for(case.reactor, secured.handshake)
+    secured.pause_reading()
+
+    def trickle() -> bool:
+        secured.write(b"x")
+        return len(client.control.received) > client.seen
+
+    wait_until(case.reactor, trickle)
+    assert client.read() == "426 The data connection failed: it took too long."
 
 
 def test_unix_sockets_have_no_data_connections(case: Case) -> None:

@@ -119,6 +119,7 @@ def test_restarting(case: Case) -> None:
 
 
 def test_an_interrupted_upload_is_resumed(case: Case) -> None:
+    case.files.put(("f",), b"old")
     client = case.user()
     client.ask("TYPE I")
     data = client.connect()
@@ -142,6 +143,29 @@ def test_a_store_without_a_data_connection_changes_nothing(case: Case) -> None:
     assert client.ask("STOR f").startswith("150")
     assert client.read() == "425 The data connection failed: it took too long."
     assert case.files.get(("f",)) == b"precious"
+
+
+@pytest.mark.parametrize("command", ["STOR new", "APPE new", "STOU new"])
+def test_a_store_without_a_data_connection_leaves_no_empty_file(case: Case, command: str) -> None:
+    case.limit(connect=0.05)
+    client = case.user()
+    assert client.ask("EPSV").startswith("229")
+    assert client.ask(command).startswith("150")
+    assert client.read().startswith("425")
+    case.limit()
+    assert client.fetch("NLST") == b""
+
+
+@pytest.mark.parametrize("command", ["STOR new", "APPE new", "STOU new", "STOR old"])
+def test_a_store_that_breaks_before_its_first_byte_changes_nothing(case: Case, command: str) -> None:
+    case.files.put(("old",), b"precious")
+    client = case.user()
+    data = client.connect()
+    assert client.ask(command).startswith("150")
+    data.transport.abort()
+    assert client.read().startswith("426")
+    assert client.fetch("NLST") == b"old\r\n"
+    assert case.files.get(("old",)) == b"precious"
 
 
 def test_unique_names(case: Case) -> None:

@@ -8,8 +8,10 @@ import typing
 import pytest
 
 from portable.deferred import Deferred, fail, succeed
-from portable.errors import Cancelled, ConnectionLost, ConnectionReset, FileError
+from portable.errors import Cancelled, ConnectionReset, ConnectionTimedOut, FileError
 from portable.testing import ManualClock, MemoryTransport
+from portable.transport import HIGH_WATER
+from protocols.ftp.server.site import Limits
 from protocols.ftp.server.transfers import FileDownload, StreamDownload, Transfer, Upload
 
 if typing.TYPE_CHECKING:
@@ -17,6 +19,8 @@ if typing.TYPE_CHECKING:
     from protocols.ftp.server.channels import Channel
 
 STALL = 10.0
+LIMITS = Limits(stall=STALL)
+ENOUGH = int(STALL) * LIMITS.min_rate  # bytes
 
 
 class File:
@@ -96,26 +100,26 @@ def clock() -> ManualClock:
 
 
 def test_a_file_that_is_shorter_than_it_was(clock: ManualClock) -> None:
-    running = Running(FileDownload(clock, STALL, None, File(100, b"short"), 0), clock)
+    running = Running(FileDownload(clock, LIMITS, None, File(100, b"short"), 0), clock)
     assert isinstance(running.error, FileError)
     assert running.transport.aborted
 
 
 def test_a_client_may_end_its_direction_first(clock: ManualClock) -> None:
     file = File(8, b"contents")
-    running = Running(FileDownload(clock, STALL, None, file, 2), clock, window=0)
+    running = Running(FileDownload(clock, LIMITS, None, file, 2), clock, window=0)
     running.transport.resume_reading()
     running.transport.receive(b"what is this")
     running.transport.receive_eof()
     running.transport.allow(None)
     clock.advance(0)
     assert running.transport.take() == b"ntents"
-    assert running.outcome == [6 + len(b"what is this")]
+    assert running.outcome == [len(b"ntents")]
     assert file.closed
 
 
 def test_a_download_whose_connection_breaks(clock: ManualClock) -> None:
-    running = Running(FileDownload(clock, STALL, None, File(8, b"contents"), 0), clock, window=0)
+    running = Running(FileDownload(clock, LIMITS, None, File(8, b"contents"), 0), clock, window=0)
     running.transport.lose()
     assert isinstance(running.error, ConnectionReset)
 
@@ -123,7 +127,7 @@ def test_a_download_whose_connection_breaks(clock: ManualClock) -> None:
 def test_a_stream_waits_for_its_client(clock: ManualClock) -> None:
     pieces = [succeed(typing.cast("bytes | None", b"x" * 50_000)) for _ in range(10)]
     source = Source(*pieces, succeed(None))
-    running = Running(StreamDownload(clock, STALL, None, source), clock, window=0)
+    running = Running(StreamDownload(clock, LIMITS, None, source), clock, window=0)
     running.transport.resume_reading()
     running.transport.receive_eof()
     assert len(source.pieces) > 5
@@ -137,7 +141,7 @@ def test_a_stream_waits_for_its_client(clock: ManualClock) -> None:
 def test_a_piece_that_comes_too_late(clock: ManualClock) -> None:
     late: Deferred[bytes | None] = Deferred()
     source = Source(late)
-    running = Running(StreamDownload(clock, STALL, None, source), clock)
+    running = Running(StreamDownload(clock, LIMITS, None, source), clock)
     running.transport.lose()
     assert isinstance(running.error, ConnectionReset)
     late.callback(b"x")
@@ -145,17 +149,17 @@ def test_a_piece_that_comes_too_late(clock: ManualClock) -> None:
 
 
 def test_a_listing_that_fails(clock: ManualClock) -> None:
-    running = Running(StreamDownload(clock, STALL, None, Source(fail(FileError("gone", "ENOENT")))), clock)
+    running = Running(StreamDownload(clock, LIMITS, None, Source(fail(FileError("gone", "ENOENT")))), clock)
     assert isinstance(running.error, FileError)
 
 
 def test_an_upload_waits_for_the_disk(clock: ManualClock) -> None:
     file = File()
-    running = Running(Upload(clock, STALL, None, file, None), clock)
-    assert file.begin is None
+    running = Running(Upload(clock, LIMITS, None, file, None), clock)
     piece = b"x" * 300_000
     for _ in range(3):
         running.transport.receive(piece)
+    assert file.begin is None
     assert not running.transport.is_reading()
     file.writes[0][1].callback(None)
     assert running.transport.is_reading()
@@ -169,7 +173,7 @@ def test_an_upload_waits_for_the_disk(clock: ManualClock) -> None:
 
 def test_what_came_before_a_break_is_written(clock: ManualClock) -> None:
     file = File()
-    running = Running(Upload(clock, STALL, None, file, 0), clock)
+    running = Running(Upload(clock, LIMITS, None, file, 0), clock)
     running.transport.receive(b"one")
     running.transport.receive(b"two")
     running.transport.lose()
@@ -182,7 +186,7 @@ def test_what_came_before_a_break_is_written(clock: ManualClock) -> None:
 
 def test_a_break_after_the_end_does_not_matter(clock: ManualClock) -> None:
     file = File()
-    running = Running(Upload(clock, STALL, None, file, 0), clock)
+    running = Running(Upload(clock, LIMITS, None, file, 0), clock)
     running.transport.receive(b"all")
     running.transport.receive_eof()
     running.transport.lose()
@@ -193,7 +197,7 @@ def test_a_break_after_the_end_does_not_matter(clock: ManualClock) -> None:
 def test_a_file_that_cannot_be_closed_is_not_stored(clock: ManualClock) -> None:
     file = File()
     file.closing = fail(FileError("full after all", "ENOSPC"))
-    running = Running(Upload(clock, STALL, None, file, 0), clock)
+    running = Running(Upload(clock, LIMITS, None, file, 0), clock)
     running.transport.receive_eof()
     assert isinstance(running.error, FileError)
 
@@ -201,7 +205,7 @@ def test_a_file_that_cannot_be_closed_is_not_stored(clock: ManualClock) -> None:
 def test_the_outcome_waits_for_the_file_to_be_closed(clock: ManualClock) -> None:
     file = File()
     file.closing = Deferred()
-    running = Running(Upload(clock, STALL, None, file, 0), clock)
+    running = Running(Upload(clock, LIMITS, None, file, 0), clock)
     running.transport.receive_eof()
     clock.advance(0)
     assert running.transport.lost
@@ -212,7 +216,7 @@ def test_the_outcome_waits_for_the_file_to_be_closed(clock: ManualClock) -> None
 
 def test_a_full_disk_ends_the_upload(clock: ManualClock) -> None:
     file = File()
-    running = Running(Upload(clock, STALL, None, file, 0), clock)
+    running = Running(Upload(clock, LIMITS, None, file, 0), clock)
     running.transport.receive(b"one")
     file.writes[0][1].errback(FileError("full", "ENOSPC"))
     running.transport.receive(b"two")
@@ -224,19 +228,62 @@ def test_a_full_disk_ends_the_upload(clock: ManualClock) -> None:
 
 def test_progress_puts_the_time_out_off(clock: ManualClock) -> None:
     file = File()
-    running = Running(Upload(clock, STALL, None, file, 0), clock)
+    running = Running(Upload(clock, LIMITS, None, file, 0), clock)
     for _ in range(5):
-        running.transport.receive(b"x")
+        running.transport.receive(b"x" * ENOUGH)
         file.writes[-1][1].callback(None)
-        clock.advance(STALL - 1)
+        clock.advance(STALL)
     assert running.outcome == []
-    clock.advance(2 * STALL)
-    assert isinstance(running.error, ConnectionLost)
+    clock.advance(STALL)
+    assert isinstance(running.error, ConnectionTimedOut)
+
+
+def test_bytes_now_and_then_are_no_progress(clock: ManualClock) -> None:
+    file = File()
+    upload = Running(Upload(clock, LIMITS, None, file, 0), clock)
+    much = File(HIGH_WATER, bytes(HIGH_WATER))
+    download = Running(FileDownload(clock, LIMITS, None, much, 0), clock, window=ENOUGH)
+    upload.transport.receive(b"x" * ENOUGH)
+    file.writes[-1][1].callback(None)
+    clock.advance(STALL)
+    assert upload.outcome == download.outcome == []
+    upload.transport.receive(b"x" * (ENOUGH - 1))
+    file.writes[-1][1].callback(None)
+    download.transport.allow(ENOUGH - 1)
+    clock.advance(STALL)
+    assert isinstance(upload.error, ConnectionTimedOut)
+    assert isinstance(download.error, ConnectionTimedOut)
+
+
+def test_what_the_client_sends_puts_no_download_off(clock: ManualClock) -> None:
+    """Over TLS it is read, to hear of the client's farewell."""
+    much = File(HIGH_WATER, bytes(HIGH_WATER))
+    running = Running(FileDownload(clock, LIMITS, None, much, 0), clock, window=0)
+    running.transport.resume_reading()
+    running.transport.receive(b"x" * ENOUGH)
+    clock.advance(STALL)
+    assert isinstance(running.error, ConnectionTimedOut)
+
+
+def test_what_was_encrypted_and_waits_is_progress_when_it_leaves(clock: ManualClock) -> None:
+    """TLS counts it as sent before."""
+    source = Source(Deferred())
+    running = Running(StreamDownload(clock, LIMITS, None, source), clock, window=0)
+    running.transport.extra["bytes_sent"] = 1000
+    running.transport.write(bytes(1000))
+    clock.advance(STALL)
+    for _ in range(3):
+        running.transport.allow(ENOUGH)
+        clock.advance(STALL)
+    assert running.outcome == []
+    running.transport.allow(ENOUGH - 1)
+    clock.advance(STALL)
+    assert isinstance(running.error, ConnectionTimedOut)
 
 
 def test_a_transfer_that_was_never_started_is_given_up(clock: ManualClock) -> None:
     source = Source()
-    transfer = StreamDownload(clock, STALL, None, source)
+    transfer = StreamDownload(clock, LIMITS, None, source)
     outcome: list[object] = []
     transfer.done.add_both(outcome.append)
     assert transfer.moved == 0
@@ -248,4 +295,4 @@ def test_a_transfer_that_was_never_started_is_given_up(clock: ManualClock) -> No
 @pytest.mark.parametrize("method", ["begin", "release"])
 def test_a_transfer_of_no_kind(clock: ManualClock, method: str) -> None:
     with pytest.raises(NotImplementedError):
-        getattr(Transfer(clock, STALL, None), method)(*([None] if method == "begin" else []))
+        getattr(Transfer(clock, LIMITS, None), method)(*([None] if method == "begin" else []))

@@ -94,8 +94,24 @@ def test_a_file_that_is_closed_unwritten(wait: Wait, files: FileSystem) -> None:
     file.start_at(0)
     wait(file.close())
     assert read(wait, files, ("f",)) == b""
-    wait(wait(files.open_to_write(("new",))).close())
+    file = wait(files.open_to_write(("new",)))
+    assert file.size == 0
+    wait(file.close())
+    assert code(wait, files.status(("new",))) == "ENOENT"
+    file = wait(files.open_to_write(("new",), exclusive=True))
+    file.start_at(None)
+    wait(file.close())
     assert read(wait, files, ("new",)) == b""
+
+
+def test_two_make_one_file(wait: Wait, files: FileSystem) -> None:
+    first, second = (wait(files.open_to_write(("new",))) for _ in range(2))
+    for file, data in ((first, b"first"), (second, b"2")):
+        file.start_at(0)
+        wait(file.write(data))
+    for file in (first, second):
+        wait(file.close())
+    assert read(wait, files, ("new",)) == b"2"
 
 
 def test_folders(wait: Wait, files: FileSystem) -> None:
@@ -187,7 +203,8 @@ def test_a_disk_that_fails(
 def test_memory_is_bounded(wait: Wait) -> None:
     files = MemoryFiles(lambda: 0.0, limit=10)
     file = wait(files.open_to_write(("f",)))
+    file.start_at(0)
     wait(file.write(b"0123456789"))
     assert code(wait, file.write(b"x")) == "ENOSPC"
     wait(files.remove_file(("f",)))
-    wait(wait(files.open_to_write(("g",))).write(b"0123456789"))
+    write(wait, files, ("g",), b"0123456789")

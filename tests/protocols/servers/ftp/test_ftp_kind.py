@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ftplib
 import io
+import logging
 import os
+import ssl
 import threading
 import typing
 
@@ -14,12 +16,14 @@ from portable.attempts import LoginAttempts
 from portable.errors import ConfigurationError
 from portable.options import check_values
 from protocols.servers.ftp import KIND
+from tests.portable.tls.certs import Authority
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.backends_under_test import Backend
+    from tests.conftest import ErrorLog
     from tests.protocols.servers.ftp.conftest import Server
 
 
@@ -161,6 +165,44 @@ def test_reload_reads_passwords_again(serve: Callable[..., Server], tmp_path: Pa
     passwords.write_text("ann:second\n")
     server.service.reload()
     server.during(lambda: log_in(server, "ann", "second").close())
+
+
+def test_a_reload_of_bad_passwords_changes_nothing(
+    serve: Callable[..., Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("ann:first\n")
+    pair = Authority(tmp_path, "ours").issue("server", "localhost")
+    server = serve(passwords=str(passwords), certificate=pair.cert, privkey=pair.key)
+    passwords.write_text("ann:second\nnonsense\n")
+    with caplog.at_level(logging.INFO), pytest.raises(ConfigurationError, match=r"passwords:2"):
+        server.service.reload()
+    assert "Loaded the certificate" not in caplog.text
+    server.during(lambda: log_in(server, "ann", "first").close())
+
+
+def test_a_reload_of_bad_certificates_says_so_and_goes_on_with_the_old(
+    serve: Callable[..., Server], tmp_path: Path, error_log: ErrorLog
+) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("ann:first\n")
+    authority = Authority(tmp_path, "ours")
+    pair = authority.issue("server", "localhost")
+    server = serve(passwords=str(passwords), certificate=pair.cert, privkey=pair.key)
+    passwords.write_text("ann:second\n")
+    with open(pair.cert, "w") as file:
+        file.write("nonsense")
+    server.service.reload()
+    error_log.expect(pair.cert)
+
+    def session() -> None:
+        client = ftplib.FTP_TLS(context=ssl.create_default_context(cafile=authority.pem))
+        client.connect("127.0.0.1", server.port, timeout=20)
+        client.host = "localhost"
+        client.login("ann", "second")
+        client.close()
+
+    server.during(session)
 
 
 MANY = 100_000

@@ -103,7 +103,7 @@ def test_a_port_that_is_taken_leaves_no_log_open(reactor: Reactor, tmp_path: pat
     with pytest.raises(AddressInUse):
         service.bind(reactor)
     with pytest.raises(FileError):
-        service._log._file.size()
+        service.log._file.size()
 
 
 # Over the network.
@@ -229,6 +229,29 @@ def test_the_log_is_opened_anew(reactor: Reactor, tmp_path: pathlib.Path) -> Non
     wait_for(reactor, service.stop(5.0))
     assert " two\\x20words [" in log.read_text()
     assert f'"CONNECT 127.0.0.1:{target} SOCKS4" 90 ' in log.read_text()
+
+
+@pytest.mark.parametrize("first", ["client", "target"])
+def test_a_reset_is_in_the_log(reactor: Reactor, tmp_path: pathlib.Path, first: str) -> None:
+    log = tmp_path / "log"
+    ends: list[Talk] = []
+
+    def accept() -> Talk:
+        ends.append(Talk())
+        return ends[-1]
+
+    target = port_of(reactor.listen(accept, "127.0.0.1", 0))
+    service = make(log=str(log), allow=("127.0.0.1",))
+    service.bind(reactor)
+    service.start()
+    client = through(reactor, endpoint(service), target)
+    wait_until(reactor, lambda: ends)
+    breaker, other = (client, ends[0]) if first == "client" else (ends[0], client)
+    breaker.transport.abort()
+    wait_until(reactor, lambda: other.eof or other.lost)
+    other.transport.close()
+    wait_for(reactor, service.stop(5.0))
+    assert log.read_text().endswith(f' "the connection to the {first} broke: the peer reset the connection"\n')
 
 
 def test_a_stop_lets_what_is_relayed_finish(reactor: Reactor) -> None:

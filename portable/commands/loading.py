@@ -23,7 +23,8 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Application", "import_the_rest", "load_python", "load_tap_file", "planned_address"]
 
-_OWN_PACKAGES = ("backends", "portable", "protocols")
+# Whose modules a running server may still import: ours, and Python's when somebody names an encoding.
+_LATE_PACKAGES = ("backends", "encodings", "portable", "protocols")
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,12 @@ def load_python(path: str) -> Application:
 
 
 def import_the_rest() -> None:
-    """Import what the packages in use import late, and what Python does for them.
+    """Import what the packages in use import late.
 
     For a process that is about to change its root folder: from there Python's files cannot be reached.
     """
-    importlib.import_module("encodings.idna")
     for name, package in sorted(sys.modules.items()):
-        if name.partition(".")[0] not in _OWN_PACKAGES:
+        if name.partition(".")[0] not in _LATE_PACKAGES:
             continue
         for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{name}."):
             if not found.ispkg:

@@ -131,7 +131,9 @@ def _run(argv: Sequence[str]) -> int:
     load = _loader(chosen)
     profile = os.path.abspath(chosen.profile) if chosen.profile else ""
     if profile and not chosen.chroot and not os.access(os.path.dirname(profile), os.W_OK):
-        raise CommandError(f"--profile: no file can be made in {os.path.dirname(profile)!r}")
+        raise CommandError(
+            f"--profile: no file can be made in {os.path.dirname(profile)!r}; name another place"
+        )
     if chosen.check:
         return _check(load(), chosen)
     root = os.path.abspath(chosen.chroot) if chosen.chroot else ""

@@ -14,7 +14,7 @@ from portable.listener.options import ListenerOptions
 from portable.listener.reception import Reception
 from portable.listener.table import ConnectionTable
 from portable.peers import PeerSet
-from portable.tls import CertificateWatch, server_options
+from portable.tls import CertificateWatch
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -126,13 +126,7 @@ class ServerPort:
         endpoint = self.endpoint
         options = self.options
         if isinstance(endpoint, TLSEndpoint):
-            self.tls = server_options(
-                endpoint.certificate,
-                endpoint.privkey or None,
-                alpn=options.alpn,
-                client_ca=endpoint.clientca or None,
-                require_client_certificate=bool(endpoint.clientca),
-            )
+            self.tls = endpoint.options(options.alpn)
         table = ConnectionTable(
             self.name,
             reactor,

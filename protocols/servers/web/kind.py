@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import typing
@@ -14,6 +15,7 @@ from portable.listener import ListenerOptions, ServerPort
 from portable.listening import listener_options, listening_options, server_ports
 from portable.options import Kind, Option
 from portable.recording import RecordingService
+from protocols.http.limits import Limits
 from protocols.http.resource import error_page, find_resource
 from protocols.http.server import Site
 from protocols.servers.telnet import TelnetService
@@ -39,6 +41,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
 
 DEFAULT_PORT = 8080
+_LIMITS = Limits()
 _ALPN = ListenerOptions(alpn=("http/1.1",))
 # In place of names of processors: the folder has no programs, and all files are sent.
 _NONE = "none"
@@ -112,6 +115,9 @@ class WebService(RecordingService[AccessLog]):
         self._folder: StaticFolder | None = None
         self._processors = _processor_names(values)
         self._seconds: float = values["script-timeout"]
+        self._limits = dataclasses.replace(
+            _LIMITS, max_body=values["max-body"], idle_timeout=values["keep-alive"]
+        ).throttled(values["throttle"])
         self._site: Site | None = None
 
     def bind(self, reactor: Reactor) -> None:
@@ -121,7 +127,7 @@ class WebService(RecordingService[AccessLog]):
         if isinstance(self._resource, UserDirectory):
             self._resource.start(reactor)
         super().bind(reactor)
-        self._site = Site(self._resource, clock=reactor, access_log=self.log)
+        self._site = Site(self._resource, clock=reactor, limits=self._limits, access_log=self.log)
 
     def start(self) -> None:
         """See `Service.start`."""
@@ -336,6 +342,19 @@ KIND = Kind(
             "duration",
             DEFAULT_SECONDS,
             "time that a cgi, php or epy program may take, and an rpy file to define its resource",
+            minimum=0.1,
+        ),
+        Option(
+            "max-body",
+            "size",
+            _LIMITS.max_body,
+            "longest body of a request, such as an upload to a program; a longer one is refused (413)",
+        ),
+        Option(
+            "keep-alive",
+            "duration",
+            _LIMITS.idle_timeout,
+            "how long a connection may wait for its next request",
             minimum=0.1,
         ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),

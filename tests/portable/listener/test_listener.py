@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import typing
 
 import pytest
@@ -240,7 +241,10 @@ def test_an_idle_connection_is_closed(loop: FakeReactor) -> None:
     assert loop.next_time() is None
 
 
-def test_idle_connections_made_together_share_one_timer(loop: FakeReactor) -> None:
+def test_idle_connections_made_together_share_one_timer_and_line(
+    loop: FakeReactor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     port(loop, idle_timeout=60)
     transports = [loop.accept() for _ in range(50)]
     turns = 0
@@ -249,6 +253,9 @@ def test_idle_connections_made_together_share_one_timer(loop: FakeReactor) -> No
         turns += 1
     assert turns < 12
     assert 60 <= loop.time() <= 80
+    assert [record.message for record in caplog.records] == [
+        "web: ended 1 connection(s), the last of which is idle"
+    ]
 
 
 def test_a_slow_download_is_not_idle(loop: FakeReactor) -> None:

@@ -212,6 +212,27 @@ def test_a_link_that_stays_inside_is_run_where_links_are_followed(reactor: React
     site.stop()
 
 
+def test_a_link_of_another_name_shows_no_source(reactor: Reactor, folder: Path) -> None:
+    site = Site(reactor, folder, symlinks=True)
+    site.put("x.epy", f"# {SECRET}")
+    site.put("x.php~", f"# {SECRET}")
+    site.put("text.txt", "harmless")
+    (folder / "sub").mkdir()
+    (folder / "a.txt").symlink_to("x.epy")
+    (folder / "b.txt").symlink_to("x.php~")
+    (folder / "sub" / "c.txt").symlink_to("../a.txt")
+    (folder / "text.txt.gz").symlink_to("x.epy")
+    (folder / "same.txt").symlink_to("text.txt")
+    for target in ("/a.txt", "/b.txt", "/sub/c.txt", "/text.txt.gz"):
+        assert site.ask(target).status == 404
+    assert site.ask("/text.txt", "GET", None, "Accept-Encoding: gzip").body == b"harmless"
+    assert site.ask("/same.txt").body == b"harmless"
+    listing = site.ask("/").body
+    assert b"same.txt" in listing
+    assert b"a.txt" not in listing
+    site.stop()
+
+
 def test_a_program_that_everybody_may_change_is_not_run(site: Site) -> None:
     site.shell("x.cgi", f"{OK}; echo ran", mode=0o757)
     assert site.ask("/x.cgi").status == 403

@@ -260,6 +260,7 @@ _TEXTS = {
     "ECONNRESET": "the peer reset the connection",
     "EEXIST": "the file exists already",
     "EHOSTUNREACH": "there is no route to the host",
+    "EINVAL": "it is not valid",
     "EISDIR": "it is a folder",
     "ELOOP": "it is, or leads through, a symbolic link",
     "EMFILE": "too many open files in this process",

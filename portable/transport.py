@@ -11,6 +11,8 @@ Keys of `get_extra_info`, the same on every backend:
     peercert    the peer's verified certificate as a dict (TLS with client certificates)
     tls_version, tls_cipher, alpn_protocol, server_name    str or None, once a TLS handshake is done
     bytes_received, bytes_sent    int, bytes of payload that have passed so far
+    peer_uid    user id of whoever listens at, or has opened, the other end of a Unix socket; not on java.nio,
+                nor where the system cannot tell
     proxied     True where `peername` was told by a PROXY protocol header
 
 A key that a transport does not know gives the default.
@@ -156,8 +158,9 @@ class DatagramTransport(typing.Protocol):
 
     def sendto(self, data: Buffer, addr: Address | None = None) -> None:
         """Send one datagram, to `addr` or, where the socket is connected, to its peer. Never blocks; datagrams
-        wait in order while the system is full, and are dropped once 64 KiB wait. Java cannot send an empty one
-        from a connected socket: `error_received` with EOPNOTSUPP.
+        wait in order while the system is full, and are dropped once 64 KiB wait. That nothing can be sent to an
+        address from here (port 0, for one) is told by `error_received`, and so is an empty datagram from a
+        connected socket of Java's, which cannot send it (EOPNOTSUPP).
 
         Raises:
             TypeError: `data` is not bytes, bytearray or memoryview.

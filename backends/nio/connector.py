@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import typing
 
 from backends.nio.bridge import ABORT, CLOSED, CONNECTED, PumpError
 from backends.nio.stream import NioStream
-from backends.sockets.oserrors import check_port
+from backends.sockets.arguments import check_literal, check_path, check_port
+from backends.sockets.oserrors import connect_failure as system_connect_failure
 from portable.deferred import Deferred, ensure_deferred, fail
 from portable.errors import ConnectError, connect_error, describe
 from portable.happyeyeballs import connect_to_name
@@ -23,7 +23,6 @@ P = typing.TypeVar("P", bound="StreamProtocol")
 
 # A Unix listener with a full queue refuses at once instead of letting us wait; so we try again, this often.
 _UNIX_RETRY_DELAY = 0.02
-_LONGEST_PATH = 107
 
 
 def connect_failure(code: str, address: str) -> ConnectError:
@@ -86,6 +85,8 @@ def connect(
     target = str(Address(host, port))
     try:
         check_port(port, target)
+        if local_host:
+            check_literal(local_host, f"from {local_host!r}")
     except ConnectError as exc:
         return fail(exc)
 
@@ -106,10 +107,12 @@ def connect_unix(
 ) -> Deferred[P]:
     """See `UnixSockets.connect_unix`."""
     deadline = reactor.time() + timeout
+    try:
+        check_path(path, system_connect_failure, str.encode)
+    except ConnectError as exc:
+        return fail(exc)
 
     def attempt() -> Deferred[NioStream]:
-        if "\0" in path or len(os.fsencode(path)) > _LONGEST_PATH:
-            return fail(connect_failure("EINVAL" if "\0" in path else "ENAMETOOLONG", repr(path)))
         try:
             ident = reactor.bridge.connect_unix(path)
         except PumpError as exc:

@@ -9,9 +9,8 @@ from backends.nio.addresses import format_address, parse_address
 from backends.nio.bridge import ABORT, CLOSE, CLOSED, DATAGRAM, ERROR, SENDTO, WRITABLE, PumpError
 from backends.nio.connector import connect_failure
 from backends.nio.listener import check_address, listen_failure
-from backends.sockets.names import MAX_PORT, is_literal
-from backends.sockets.oserrors import check_port
-from portable.errors import connect_error, connection_lost_error
+from backends.sockets.arguments import check_literal, check_port, check_receiver
+from portable.errors import connection_lost_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -104,15 +103,8 @@ class NioDatagrams:
         """See `DatagramTransport.sendto`."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"sendto() takes bytes, bytearray or memoryview, not {type(data).__name__}")
-        if self._peer is not None:
-            head = b""
-        elif addr is None:
-            raise ValueError("sendto() needs an address: this socket is not connected")
-        elif not 0 <= addr[1] <= MAX_PORT or not is_literal(addr[0]):
-            # A name would be looked up by Java, with everything else waiting for the name server.
-            raise ValueError(f"sendto() takes a literal address and a port, not {addr}")
-        else:
-            head = format_address(addr)
+        # A name would be looked up by Java, with everything else waiting for the name server.
+        head = format_address(check_receiver(addr)) if self._peer is None else b""
         if self._closing:
             return
         self._sent += len(data)
@@ -184,9 +176,8 @@ def connected_datagrams(
 ) -> NioDatagrams:
     """See `Datagrams.connect_datagram`."""
     target = Address(host, port)
-    check_port(port, str(target))
-    if not is_literal(host):
-        raise connect_error("EADDRNOTAVAIL", f"cannot connect to {target}: give an IP address, not a name")
+    check_port(port, str(target), least=1)
+    check_literal(host, f"to {target}")
     try:
         ident = reactor.bridge.connect_udp(host, port)
     except PumpError as exc:

@@ -11,7 +11,7 @@ import typing
 import jep  # type: ignore[import-untyped,import-not-found,unused-ignore] # untyped, or not here
 
 from backends.nio.bridge import PumpError
-from backends.nio.pumpcalls import PumpCalls, view_of
+from backends.nio.pumpcalls import PumpCalls, error_texts, view_of
 from portable.errors import ConfigurationError
 
 if typing.TYPE_CHECKING:
@@ -38,6 +38,7 @@ class JepBridge(PumpCalls):
 
     def __init__(self, pump: typing.Any) -> None:
         self._pump = pump
+        pump.nameErrors(error_texts())
         # Jep's view lends from the Java object, which must outlive it.
         self._buffers = [pump.eventHeaders(), pump.eventPayloads(), pump.opHeaders(), pump.opPayloads()]
         self.event_headers, self.event_payloads, self.op_headers, self.op_payloads = map(view_of, self._buffers)

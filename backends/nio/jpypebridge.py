@@ -13,7 +13,7 @@ import jpype  # type: ignore[import-untyped] # it has no types
 import jpype.config  # type: ignore[import-untyped] # at its end it wants this, when the root may have changed
 
 from backends.nio.bridge import PumpError
-from backends.nio.pumpcalls import PumpCalls, view_of
+from backends.nio.pumpcalls import PumpCalls, error_texts, view_of
 from jvm import launch
 from portable.errors import ConfigurationError
 
@@ -69,6 +69,7 @@ class JPypeBridge(PumpCalls):
 
     def __init__(self, pump: typing.Any) -> None:
         self._pump = pump
+        pump.nameErrors(error_texts())
         self.event_headers = view_of(pump.eventHeaders())
         self.event_payloads = view_of(pump.eventPayloads())
         self.op_headers = view_of(pump.opHeaders())

@@ -10,13 +10,15 @@ import typing
 from backends.nio.addresses import parse_address
 from backends.nio.bridge import CLOSED, STARVED, PumpError
 from backends.nio.stream import NioStream
-from backends.sockets.listener import family_of, remove_stale
-from backends.sockets.names import MAX_PORT
+from backends.sockets.arguments import bindable, check_path
+from backends.sockets.listener import remove_stale
 from backends.sockets.oserrors import listen_failure as system_listen_failure
 from portable.errors import describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from backends.nio.pumpreactor import PumpReactor
     from portable.errors import ListenError
     from portable.protocol import ProtocolFactory
@@ -27,8 +29,6 @@ _log = logging.getLogger("portable.nio")
 
 # Seconds without accepting when there are no descriptors left.
 _PAUSE_WITHOUT_RESOURCES = 1.0
-# Bytes in the path of a Unix socket, on Linux; elsewhere a few less, which the system then says.
-_LONGEST_PATH = 107
 
 
 def listen_failure(error: PumpError, address: str) -> ListenError:
@@ -42,9 +42,7 @@ def check_address(host: str, port: int) -> tuple[str, str]:
     Raises:
         ListenError: `host` is a name, or there is no such port.
     """
-    bound = family_of(host)[1]
-    if not 0 <= port <= MAX_PORT:
-        raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to {MAX_PORT}")
+    bound = bindable(host, port)[1]
     return ("" if not host else bound), str(Address(bound, port))
 
 
@@ -65,22 +63,14 @@ def listen_unix(
     reactor: PumpReactor, factory: ProtocolFactory, path: str, backlog: int, mode: int | None
 ) -> NioListener:
     """See `UnixSockets.listen_unix`."""
-    if "\0" in path:
-        raise listen_error("EINVAL", f"cannot listen on {path!r}: a path holds no NUL")
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise listen_error("ENAMETOOLONG", f"cannot listen on {path}: {describe('ENAMETOOLONG')}")
+    check_path(path, system_listen_failure, str.encode)
     with contextlib.suppress(OSError):  # what is wrong there, binding will say
         remove_stale(path)
-    # Java binds and listens in one step. Until the mode is right nobody may connect; other threads' files of
-    # this moment can only get too few permissions, never too many.
-    before = os.umask(0o777) if mode is not None else None
     try:
-        ident = reactor.bridge.listen_unix(path, backlog)
+        with _nobody_may_connect_but(mode):
+            ident = reactor.bridge.listen_unix(path, backlog)
     except PumpError as exc:
         raise listen_failure(exc, path) from exc
-    finally:
-        if before is not None:
-            os.umask(before)
     try:
         if mode is not None:
             os.chmod(path, mode)
@@ -89,6 +79,25 @@ def listen_unix(
         os.unlink(path)
         raise system_listen_failure(exc, path) from exc
     return NioListener(reactor, ident, factory, path)
+
+
+@contextlib.contextmanager
+def _nobody_may_connect_but(mode: int | None) -> Iterator[None]:
+    """Have a socket made in this block let nobody connect whom `mode` does not.
+
+    Java binds and listens in one step, so a chmod comes too late, and the umask is the whole process's.
+    Files that other threads make meanwhile only get too few permissions, never too many; their owners keep all
+    of them, and the others as a rule, too: the right to write, which connecting takes, they seldom have.
+    """
+    if mode is None:
+        yield
+        return
+    before = os.umask(0o077)  # there is no way to ask without setting it
+    os.umask(before | 0o222 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class NioListener:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import typing
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PumpCalls", "view_of"]
+__all__ = ["PumpCalls", "error_texts", "view_of"]
 
 
 def view_of(buffer: typing.Any) -> memoryview:
     """Return the memory of a direct buffer of Java's as bytes."""
     return memoryview(buffer).cast("B")
+
+
+def error_texts() -> str:
+    """Return what `Pump.nameErrors` takes: a line for each errno name, with the system's text after it.
+
+    The text is in the language that this process has now. What is no Unicode, Java could not be told.
+    """
+    texts = {name: os.strerror(number) for number, name in errno.errorcode.items()}
+    return "\n".join(f"{name} {text}" for name, text in texts.items()).encode(errors="replace").decode()
 
 
 class PumpCalls:

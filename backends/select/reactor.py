@@ -84,6 +84,7 @@ class SelectReactor(SocketFront):
         self._timers = TimerHeap(_now)
         self._wake_up = _WakeUp(self)
         self._stopping = False
+        self._stepping = False
         self._old_wakeup_fd: int | None = None
         self._busy_since = _now()
 
@@ -96,8 +97,7 @@ class SelectReactor(SocketFront):
 
     def run(self) -> None:
         """See `Life.run`."""
-        if self._running:
-            raise LocalProtocolError("the reactor is running already")
+        self._check_idle()
         self._running = True
         self._stopping = False
         self._busy_since = _now()
@@ -113,12 +113,21 @@ class SelectReactor(SocketFront):
 
     def step(self, timeout: float | None = 0.0) -> None:
         """See `Life.step`."""
-        if self._running:
-            raise LocalProtocolError("the reactor is running: it turns by itself")
+        self._check_idle()
         # What the host did between two steps is not our lag.
         self._busy_since = _now()
         self._stopping = False
-        self._turn(timeout)
+        self._stepping = True
+        try:
+            self._turn(timeout)
+        finally:
+            self._stepping = False
+
+    def _check_idle(self) -> None:
+        if self._running:
+            raise LocalProtocolError("the reactor is running: it turns by itself")
+        if self._stepping:
+            raise LocalProtocolError("this was called from a turn of the loop, and would begin another")
 
     def _turn(self, timeout: float | None) -> None:
         ready = self._ready

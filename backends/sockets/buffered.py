@@ -52,6 +52,7 @@ class BufferedStream:
         "_ended",
         "_eof_sent",
         "_error",
+        "_finished",
         "_high",
         "_lost",
         "_low",
@@ -83,6 +84,7 @@ class BufferedStream:
         self._writable = True  # none of: write_eof, close, abort, connection lost
         self._lost = False  # nothing more may be sent or received: `_error` says why
         self._error: TransportError | None = None
+        self._finished: tuple[FileRegion, ...] = ()  # files that have been sent, and nobody told
         self._writing_paused = False
 
     # The Transport's methods: see portable.transport.
@@ -162,7 +164,7 @@ class BufferedStream:
             self._mark_dirty()
         else:
             self.write(small)
-            self._reactor.call_soon(region.finish)
+            self._finish_soon(region)
         return region.sent
 
     # The rest
@@ -173,8 +175,20 @@ class BufferedStream:
             self._dirty = True
             self._reactor.dirty.append(self)
 
+    def _finish_soon(self, region: FileRegion) -> None:
+        """Tell whoever sent `region` how it went: in the next turn, or before `connection_lost`."""
+        if not self._finished:
+            self._reactor.call_soon(self._tell_finished)
+        self._finished += (region,)
+
+    def _tell_finished(self) -> None:
+        finished, self._finished = self._finished, ()
+        for region in finished:
+            region.finish()
+
     def _drop_chunks(self, regions: typing.Iterable[FileRegion] = ()) -> None:
         """Forget what was not sent, and tell whoever waits for files: these `regions`, and those that wait."""
+        self._tell_finished()
         waiting = [*regions, *(chunk for chunk in self._chunks if isinstance(chunk, FileRegion))]
         self._chunks.clear()
         self._size = 0

@@ -7,10 +7,11 @@ import os
 import socket
 import typing
 
+from backends.sockets.arguments import check_literal, check_path, check_port
 from backends.sockets.names import LITERAL
-from backends.sockets.oserrors import check_port, connect_failure
+from backends.sockets.oserrors import connect_failure
 from backends.sockets.reactor import WRITE
-from backends.sockets.stream import SocketStream
+from backends.sockets.stream import SocketStream, have_close_reset
 from portable.deferred import Deferred, ensure_deferred, fail
 from portable.errors import ConnectError, TransportError, connect_error
 from portable.happyeyeballs import connect_to_name
@@ -117,6 +118,7 @@ def _finish(reactor: SocketReactor, factory: typing.Callable[[], P], target: str
         sock.close()
         raise connect_failure(exc, target) from exc
     except Exception:
+        have_close_reset(sock)
         sock.close()
         raise
     SocketStream(reactor, sock, protocol, peer).start()
@@ -135,6 +137,8 @@ def connect(
     local = (local_host, 0) if local_host else None
     try:
         check_port(port, str(Address(host, port)))
+        if local_host:
+            check_literal(local_host, f"from {local_host!r}")
     except ConnectError as exc:
         return fail(exc)
 
@@ -157,6 +161,10 @@ def connect_unix(
 ) -> Deferred[P]:
     """See `UnixSockets.connect_unix`."""
     deadline = reactor.time() + timeout
+    try:
+        check_path(path, connect_failure)
+    except ConnectError as exc:
+        return fail(exc)
 
     async def keep_trying() -> socket.socket:
         while True:

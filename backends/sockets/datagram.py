@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import logging
 import socket
 import typing
 
+from backends.sockets.arguments import check_literal, check_port, check_receiver
 from backends.sockets.listener import bind_inet
-from backends.sockets.names import LITERAL, MAX_PORT, is_literal
-from backends.sockets.oserrors import check_port, connect_failure, connection_failure
+from backends.sockets.names import LITERAL
+from backends.sockets.oserrors import connect_failure, connection_failure
 from backends.sockets.reactor import READ, WRITE
 from backends.sockets.stream import address_of
 from portable.errors import TransportError, connect_error, listen_error
-from portable.transport import Address
+from portable.transport import Address, normalise_host
 
 if typing.TYPE_CHECKING:
     from backends.sockets.reactor import SocketReactor
@@ -48,6 +50,7 @@ class SocketDatagrams:
         self._sock = sock
         self._protocol = protocol
         self._peer = peer
+        self._sockname = address_of(sock.getsockname())
         self._waiting: collections.deque[tuple[bytes, typing.Any]] = collections.deque()
         self._waiting_size = 0
         self._received = 0
@@ -68,11 +71,8 @@ class SocketDatagrams:
         try:
             method(*args)
         except Exception:
-            _log.exception("the datagram protocol of %s failed; its socket is closed", self._name())
+            _log.exception("the datagram protocol of %s failed; its socket is closed", self._sockname)
             self.abort()
-
-    def _name(self) -> str:
-        return str(self.get_extra_info("sockname"))
 
     def on_event(self, flags: int) -> None:
         """Take what the poller reported."""
@@ -100,13 +100,13 @@ class SocketDatagrams:
         """See `DatagramTransport.sendto`."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"sendto() takes bytes, bytearray or memoryview, not {type(data).__name__}")
-        if addr is None and self._peer is None:
-            raise ValueError("sendto() needs an address: this socket is not connected")
+        # A name would be looked up here and now, with everything else waiting for the name server.
+        receiver = check_receiver(addr) if self._peer is None else None
         if self._closing:
             return
         try:
-            raw = self._raw(addr) if addr is not None and self._peer is None else None
-        except OSError as exc:  # a scope that this machine does not have
+            raw = None if receiver is None else self._raw(receiver)
+        except OSError as exc:
             self._reactor.call_soon(self._report, connection_failure(exc))
             return
         if self._waiting:
@@ -135,16 +135,21 @@ class SocketDatagrams:
         return True
 
     def _raw(self, addr: Address) -> typing.Any:
-        """Return `addr` as the socket module wants it."""
-        host, port = addr
-        # A name would be looked up here and now, with everything else waiting for the name server.
-        if not 0 <= port <= MAX_PORT or not (":" in host or host.replace(".", "").isdigit()):
-            raise ValueError(f"sendto() takes a literal address and a port, not {addr}")
+        """Return `addr` as the socket module wants it.
+
+        Raises:
+            OSError: port 0, the other family's address, or a scope that this machine does not have.
+        """
+        host, port = normalise_host(addr[0]), addr[1]
+        if not port:
+            raise OSError(errno.EINVAL, "nobody has port 0")
         if self._sock.family == socket.AF_INET6:
             if ":" not in host:
                 return f"::ffff:{host}", port
             if "%" in host:
                 return socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_DGRAM, 0, LITERAL)[0][4]
+        elif ":" in host:
+            raise OSError(errno.EAFNOSUPPORT, "an IPv4 socket")
         return host, port
 
     def _report(self, error: TransportError) -> None:
@@ -216,7 +221,7 @@ class SocketDatagrams:
         if name == "peername":
             return self._peer if self._peer is not None else default
         if name == "sockname":
-            return default if self._ended else address_of(self._sock.getsockname())
+            return self._sockname
         known = {"reactor": self._reactor, "bytes_received": self._received, "bytes_sent": self._sent}
         known["socket"] = self._sock
         return known.get(name, default)
@@ -247,9 +252,8 @@ def connected_datagrams(
 ) -> SocketDatagrams:
     """See `Datagrams.connect_datagram`."""
     target = Address(host, port)
-    check_port(port, str(target))
-    if not is_literal(host):
-        raise connect_error("EADDRNOTAVAIL", f"cannot connect to {target}: give an IP address, not a name")
+    check_port(port, str(target), least=1)
+    check_literal(host, f"to {target}")
     with contextlib.ExitStack() as undo:
         try:
             info = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM, 0, LITERAL)[0]

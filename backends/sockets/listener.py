@@ -10,10 +10,11 @@ import socket
 import stat
 import typing
 
-from backends.sockets.names import LITERAL, MAX_PORT
+from backends.sockets.arguments import bindable, check_path
+from backends.sockets.names import LITERAL
 from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
 from backends.sockets.reactor import READ
-from backends.sockets.stream import SocketStream, address_of
+from backends.sockets.stream import SocketStream, address_of, have_close_reset
 from portable.errors import FrameworkError, TransportError, describe, listen_error
 from portable.transport import Address
 
@@ -21,7 +22,7 @@ if typing.TYPE_CHECKING:
     from backends.sockets.reactor import SocketReactor
     from portable.protocol import ProtocolFactory
 
-__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "family_of", "remove_stale"]
+__all__ = ["SocketListener", "adopt", "bind_stream", "bind_unix", "remove_stale"]
 
 _log = logging.getLogger("portable.sockets")
 
@@ -32,35 +33,13 @@ _MOST_ACCEPTS = 256
 _PAUSE_WITHOUT_RESOURCES = 1.0
 
 
-def family_of(host: str) -> tuple[socket.AddressFamily, str]:
-    """Return the family of a literal address and the address to bind for `host`.
-
-    Raises:
-        ListenError: `host` is a name, which could mean several addresses.
-    """
-    if host == "localhost":
-        return socket.AF_INET, "127.0.0.1"
-    if not host:
-        dual = socket.has_ipv6 and socket.has_dualstack_ipv6()
-        return (socket.AF_INET6, "::") if dual else (socket.AF_INET, "0.0.0.0")  # noqa: S104 - asked for
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host.partition("%")[0])
-        except (OSError, ValueError):  # ValueError: a NUL
-            continue
-        return family, host
-    raise listen_error("EADDRNOTAVAIL", f"cannot listen on {host!r}: give an IP address, not a name")
-
-
 def bind_inet(host: str, port: int, kind: socket.SocketKind, *, reuse_port: bool) -> socket.socket:
     """Return a non-blocking socket of `kind` bound to `host` and `port`, as `Streams.listen` describes.
 
     Raises:
         ListenError: the address cannot be bound.
     """
-    family, host = family_of(host)
-    if not 0 <= port <= MAX_PORT:  # the system would take the lower 16 bits
-        raise listen_error("EINVAL", f"cannot listen on port {port}: ports go from 0 to {MAX_PORT}")
+    family, host = bindable(host, port)
     try:
         sock = socket.socket(family, kind)
     except OSError as exc:
@@ -110,6 +89,7 @@ def bind_unix(path: str, *, backlog: int, mode: int | None) -> socket.socket:
     Raises:
         ListenError: the path cannot be bound.
     """
+    check_path(path, listen_failure)
     with contextlib.ExitStack() as undo:
         try:
             sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -123,8 +103,6 @@ def bind_unix(path: str, *, backlog: int, mode: int | None) -> socket.socket:
             sock.listen(backlog)
         except OSError as exc:
             raise listen_failure(exc, path) from exc
-        except ValueError as exc:
-            raise listen_error("EINVAL", f"cannot listen on {path!r}: a path holds no NUL") from exc
         undo.pop_all()
     return sock
 
@@ -220,6 +198,7 @@ class SocketListener:
                 protocol = self._factory()
             except Exception:
                 _log.exception("the protocol factory of %s failed; a connection is dropped", self._address)
+                have_close_reset(sock)
                 sock.close()
                 continue
             SocketStream(self._reactor, sock, protocol, peer).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import typing
 
+from backends.sockets.arguments import family_of
 from portable.deferred import Deferred, succeed
 from portable.errors import NameNotFound
 from portable.transport import normalise_host
@@ -12,26 +13,16 @@ from portable.transport import normalise_host
 if typing.TYPE_CHECKING:
     from backends.sockets.threads import ThreadPool
 
-__all__ = ["LITERAL", "MAX_PORT", "is_literal", "resolve"]
+__all__ = ["LITERAL", "resolve"]
 
 # Makes getaddrinfo read literal addresses only, so that it asks nobody and returns at once.
 LITERAL = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-MAX_PORT = 65535
-
-
-def is_literal(host: str) -> bool:
-    """Return whether `host` is an IP address rather than a name."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host.partition("%")[0])
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
 
 
 def _look_up(host: str) -> list[str]:
     try:
+        if "\0" in host:  # the system would look up what is before it
+            raise ValueError("a NUL in a host name")
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, ValueError) as exc:
         raise NameNotFound(f"the host name {host!r} has no address") from exc
@@ -41,6 +32,6 @@ def _look_up(host: str) -> list[str]:
 
 def resolve(threads: ThreadPool, host: str) -> Deferred[list[str]]:
     """See `portable.reactor.Names.resolve`."""
-    if is_literal(host):
+    if family_of(host) is not None:
         return succeed([normalise_host(host)])
     return threads.run(_look_up, host)

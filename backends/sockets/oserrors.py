@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 
-from backends.sockets.names import MAX_PORT
 from portable.errors import (
     ConnectError,
     ConnectionLost,
@@ -18,7 +17,6 @@ from portable.errors import (
 
 __all__ = [
     "OUT_OF_RESOURCES",
-    "check_port",
     "connect_failure",
     "connection_failure",
     "error_code",
@@ -40,16 +38,6 @@ def error_code(error: OSError) -> str:
         return "ENAMETOOLONG"
     name = errno.errorcode.get(error.errno or 0, "EIO")
     return name.removeprefix(_WINDOWS_PREFIX)
-
-
-def check_port(port: int, address: str) -> None:
-    """Do nothing if `port` is one that can be connected to.
-
-    Raises:
-        ConnectError: it is not.
-    """
-    if not 0 <= port <= MAX_PORT:
-        raise connect_error("EINVAL", f"cannot connect to {address}: ports go from 0 to {MAX_PORT}")
 
 
 def connect_failure(error: OSError, address: str) -> ConnectError:

@@ -32,7 +32,7 @@ if typing.TYPE_CHECKING:
     from portable.protocol import StreamProtocol
     from portable.transport import Buffer
 
-__all__ = ["SocketStream", "Stream", "address_of"]
+__all__ = ["SocketStream", "Stream", "address_of", "have_close_reset"]
 
 _log = logging.getLogger("portable.sockets")
 
@@ -44,6 +44,7 @@ _SEND_SIZE = 256 * 1024
 
 # Linux; 0 elsewhere.
 _TCP_CORK: int = getattr(socket, "TCP_CORK", 0)
+_UCRED = struct.Struct("iii")  # process, user and group id
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -65,6 +66,17 @@ def _interface_name(index: int) -> str:
         return socket.if_indextoname(index)
     except OSError:
         return str(index)
+
+
+def have_close_reset(sock: socket.SocketType) -> None:
+    """Have the close of a connection reset it, where there is such a thing: it frees the buffers at once, and
+    cannot be taken for a regular end.
+    """
+    if sock.family != socket.AF_UNIX:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError as exc:
+            _log.debug("no SO_LINGER on descriptor %d: %s", sock.fileno(), exc)
 
 
 class StreamIO(typing.Protocol):
@@ -254,7 +266,7 @@ class Stream(BufferedStream):
             self._size -= region.left
             del self._chunks[0]
             self._hold_partial_segments(False)
-            self._reactor.call_soon(region.finish)
+            self._finish_soon(region)
         else:
             self._blocked = True
 
@@ -345,7 +357,7 @@ class Stream(BufferedStream):
         if self._mask:
             self._mask = 0
             self._reactor.poller.forget(self.fd)
-        if self._chunks:
+        if self._chunks or self._finished:
             self._drop_chunks()
         self._io.close()
         self._tell_end()
@@ -386,6 +398,8 @@ class SocketStream(Stream):
                 return address_of(self._sock.getsockname())
             except OSError:  # closed
                 return default
+        if name == "peer_uid":
+            return self._ask_peer_uid(default)
         if name == "socket":
             return self._sock
         return super().get_extra_info(name, default)
@@ -394,13 +408,18 @@ class SocketStream(Stream):
         """Return how to name this connection in the log."""
         return str(address_of(self._peer)) or "a Unix socket"
 
+    def _ask_peer_uid(self, default: typing.Any) -> typing.Any:
+        """Return the user id at the other end (SO_PEERCRED, unix(7))."""
+        if not hasattr(socket, "SO_PEERCRED") or self._sock.family != socket.AF_UNIX:
+            return default
+        try:
+            credentials = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except OSError:  # closed
+            return default
+        return _UCRED.unpack(credentials)[1]
+
     def _reset_peer(self) -> None:
-        # A reset, where TCP has one, frees the buffers at once and cannot be taken for a regular end.
-        if self._sock.family != socket.AF_UNIX:
-            try:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            except OSError as exc:
-                _log.debug("no SO_LINGER on %s: %s", self.describe_peer(), exc)
+        have_close_reset(self._sock)
 
     def _hold_partial_segments(self, hold: bool) -> None:
         # The kernel hands a file on in pieces of 64 KB. Where each is sent as soon as it can be (TCP_NODELAY),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
 import typing
 
 import pytest
@@ -19,6 +21,7 @@ from portable.errors import ConfigurationError
 from portable.options import Kind, Option
 from portable.service import Service
 from portable.tap import Tap, make_entry
+from tests.commands.processes import ROOT
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -69,6 +72,30 @@ def test_a_stale_file_is_replaced(tmp_path: pathlib.Path, content: str) -> None:
     path.write_text(content.replace("SELF", str(os.getpid())))
     PidFile(str(path)).create()
     assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_zombie_is_no_live_server(tmp_path: pathlib.Path) -> None:
+    # A name that looks like the end of the name, and a state.
+    (tmp_path / "x) S (").symlink_to("/bin/true")
+    with subprocess.Popen([str(tmp_path / "x) S (")]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        path = tmp_path / "x.pid"
+        path.write_text(f"{ended.pid}\n")
+        PidFile(str(path)).create()
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_system_that_tells_no_states_has_no_zombies(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*words: object, **more: object) -> typing.NoReturn:
+        raise FileNotFoundError
+
+    path = tmp_path / "x.pid"
+    path.write_text(f"{os.getppid()}\n")
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(CommandError, match="another server is running"):
+        PidFile(str(path)).refuse_live()
 
 
 def test_a_process_of_another_user_is_alive(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +266,19 @@ def test_what_is_missing_when_it_runs_is_named_with_file_and_place(
         application.verify()
     with pytest.raises(ConfigurationError, match=r"x\.tap: services\[0\]: nine is refused"):
         loaded(monkeypatch, {"number": 9})
+
+
+def test_what_is_imported_late_is_there_before_the_root_changes() -> None:
+    program = """
+import sys
+import backends.select
+from portable.commands.loading import import_the_rest
+late = {"backends.sockets.process", "encodings.idna", "encodings.cp1252"}
+assert not late & sys.modules.keys()
+import_the_rest()
+assert late <= sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=20)
 
 
 # --- systemd ----------------------------------------------------------------------------------------------

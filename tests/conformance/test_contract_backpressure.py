@@ -229,6 +229,24 @@ def test_several_files_and_a_close(reactor: Reactor, big_file: pathlib.Path) -> 
     assert client.data == data[:100_000] + data[5:100_005] + data[:100_000]
 
 
+@pytest.mark.parametrize("count", [100, 200_000])
+def test_a_file_is_told_before_the_end(reactor: Reactor, big_file: pathlib.Path, count: int) -> None:
+    """Its Deferred fires first, then comes connection_lost."""
+    order: list[object] = []
+    client, server = End(), End(on_lost=lambda _end: order.append("lost"))
+    connected(reactor, client, server)
+    with big_file.open("rb") as file:
+
+        def send() -> None:
+            server.transport.send_file(file, 0, count).add_callback(order.append)
+            server.transport.close()
+
+        reactor.call_soon(send)
+        wait_until(reactor, lambda: len(order) == 2)
+    assert order == [count, "lost"]
+    wait_until(reactor, lambda: client.lost)
+
+
 @pytest.mark.parametrize("count", [100, 100_000, 10_000_000])
 def test_send_file_of_a_file_shorter_than_said(reactor: Reactor, tmp_path: pathlib.Path, count: int) -> None:
     """The result is the number of bytes there were, and what was written after follows."""

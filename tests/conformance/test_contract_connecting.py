@@ -130,6 +130,25 @@ def test_local_host(reactor: Reactor) -> None:
             wait_for(reactor, reactor.connect(End, "127.0.0.1", port, local_host="192.0.2.1"))
 
 
+@pytest.mark.parametrize("local_host", ["localhost", "nobody.invalid", "1.2.3", "127.0.0.1%lo"])
+def test_a_local_host_that_is_a_name(reactor: Reactor, local_host: str) -> None:
+    """A ConnectError, EADDRNOTAVAIL, at once; it is not looked up."""
+    listening, port = raw_server()
+    with listening:
+        connecting = reactor.connect(End, "127.0.0.1", port, local_host=local_host)
+        assert connecting.called
+        with pytest.raises(ConnectError, match="from '") as caught:
+            wait_for(reactor, connecting)
+    assert caught.value.code == "EADDRNOTAVAIL"
+
+
+def test_listening_on_a_mapped_address(reactor: Reactor) -> None:
+    """It is the IPv4 address that it stands for."""
+    listener = reactor.listen(End, "::ffff:127.0.0.1")
+    assert getattr(listener.address, "host", "") == "127.0.0.1"
+    wait_for(reactor, reactor.connect(End, "127.0.0.1", port_of(listener)))
+
+
 def test_ipv6(reactor: Reactor) -> None:
     """Addresses are (host, port), with literal IPv6 hosts."""
     if not socket.has_ipv6:
@@ -157,7 +176,7 @@ def test_every_address(reactor: Reactor) -> None:
 
 
 def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> None:
-    """It is logged and costs that connection only; the listener goes on."""
+    """It is logged and costs that connection only, which is reset; the listener goes on."""
     ends: list[End] = []
 
     def factory() -> End:
@@ -168,8 +187,11 @@ def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> N
         return ends[-1]
 
     listener = reactor.listen(factory, "127.0.0.1")
-    first = wait_for(reactor, reactor.connect(End, "127.0.0.1", port_of(listener)))
-    wait_until(reactor, lambda: first.lost)
+    with socket.create_connection(("127.0.0.1", port_of(listener)), 10) as first:
+        wait_until(reactor, lambda: ends)
+        reactor.step()
+        with pytest.raises(ConnectionResetError):
+            first.recv(1)
     second = wait_for(reactor, reactor.connect(End, "127.0.0.1", port_of(listener)))
     wait_until(reactor, lambda: len(ends) == 2)
     second.transport.close()
@@ -178,14 +200,19 @@ def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> N
 
 
 def test_an_exception_in_the_factory_of_a_client(reactor: Reactor) -> None:
-    """The Deferred fails with it; the connection is closed."""
+    """The Deferred fails with it; the connection is reset."""
     listening, port = raw_server()
 
     def factory() -> Protocol:
         raise ZeroDivisionError("on purpose")
 
-    with listening, pytest.raises(ZeroDivisionError):
-        wait_for(reactor, reactor.connect(factory, "127.0.0.1", port))
+    with listening:
+        with pytest.raises(ZeroDivisionError):
+            wait_for(reactor, reactor.connect(factory, "127.0.0.1", port))
+        reactor.step()
+        peer = listening.accept()[0]
+        with peer, pytest.raises(ConnectionResetError):
+            peer.recv(1)
 
 
 def test_address_in_use(reactor: Reactor) -> None:

@@ -155,10 +155,85 @@ def test_what_sendto_refuses(reactor: Reactor) -> None:
         client.transport.sendto(b"x")
 
 
+@pytest.mark.parametrize(
+    "addr",
+    [
+        Address("localhost", 9),
+        Address("", 9),
+        Address("1.2.3", 9),
+        Address("300.1.1.1", 9),
+        Address("1.2.3.4.5", 9),
+        Address("127.0.0.1%lo", 9),
+        Address("::g", 9),
+        Address("127.0.0.1", -1),
+        Address("127.0.0.1", 65_536),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_what_is_no_address(reactor: Reactor, host: str, addr: Address) -> None:
+    """A ValueError, before and after the end; never a look-up."""
+    client = bound(reactor, host)
+    with pytest.raises(ValueError, match="literal"):
+        client.transport.sendto(b"x", addr)
+    client.transport.close()
+    wait_until(reactor, lambda: client.lost)
+    with pytest.raises(ValueError, match="literal"):
+        client.transport.sendto(b"x", addr)
+    assert client.errors == []
+
+
+@pytest.mark.parametrize(
+    ("addr", "code"),
+    [
+        # RFC 768: who wants no answer may send from port 0. Answering all the same is no exception.
+        (Address("127.0.0.1", 0), "EINVAL"),
+        (Address("::1", 9), "EAFNOSUPPORT"),
+    ],
+    ids=str,
+)
+def test_an_address_that_this_socket_cannot_reach(reactor: Reactor, addr: Address, code: str) -> None:
+    """It is received as an error; the socket stays open."""
+    server, client = bound(reactor), bound(reactor)
+    client.transport.sendto(b"x", addr)
+    client.transport.sendto(b"y", server.address)
+    wait_until(reactor, lambda: client.errors and server.received)
+    assert [error.code for error in client.errors] == [code]
+    assert server.data == [b"y"]
+
+
+def test_every_error_is_received(reactor: Reactor) -> None:
+    """Of several datagrams sent at once, to either family."""
+    client = bound(reactor, "")
+    for host in ("127.0.0.1", "::1", "::1"):
+        client.transport.sendto(b"x", Address(host, 0))
+    client.transport.sendto(bytes(65_508), Address("127.0.0.1", 9))
+    wait_until(reactor, lambda: len(client.errors) == 4)
+    assert [error.code for error in client.errors] == ["EINVAL", "EINVAL", "EINVAL", "EMSGSIZE"]
+
+
+def test_a_mapped_address(reactor: Reactor) -> None:
+    """It is the IPv4 address that it stands for, to bind and to send to."""
+    server, client = bound(reactor, "::ffff:127.0.0.1"), bound(reactor)
+    assert server.address.host == "127.0.0.1"
+    client.transport.sendto(b"x", Address("::ffff:127.0.0.1", server.address.port))
+    wait_until(reactor, lambda: server.received)
+    assert server.received == [(b"x", client.address)]
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65_536])
+def test_a_port_that_nobody_has(reactor: Reactor, port: int) -> None:
+    """A ConnectError, EINVAL."""
+    with pytest.raises(ConnectError) as caught:
+        reactor.connect_datagram(Datagrams, "127.0.0.1", port)
+    assert caught.value.code == "EINVAL"
+
+
 @pytest.mark.parametrize("method", ["close", "abort"])
 def test_the_end(reactor: Reactor, method: str) -> None:
     """connection_lost(None) once, later; then nothing, and sendto does nothing."""
     server, client = bound(reactor), bound(reactor)
+    address = client.address
     getattr(client.transport, method)()
     getattr(client.transport, method)()
     assert client.transport.is_closing()
@@ -169,6 +244,8 @@ def test_the_end(reactor: Reactor, method: str) -> None:
     for _ in range(3):
         reactor.step()
     assert server.received == []
+    # It can still be named, for the log.
+    assert client.address == address
 
 
 def test_close_sends_what_waits(reactor: Reactor) -> None:

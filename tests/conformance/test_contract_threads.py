@@ -145,7 +145,9 @@ def test_resolve_names(reactor: Reactor) -> None:
     assert len(addresses) == len(set(addresses))
 
 
-@pytest.mark.parametrize("name", ["nobody.invalid", "", "a" * 300, "\x00", "a..b", "ü" * 100])
+@pytest.mark.parametrize(
+    "name", ["nobody.invalid", "", "a" * 300, "\x00", "localhost\x00.invalid", "a..b", "ü" * 100]
+)
 def test_resolve_what_has_no_address(reactor: Reactor, name: str) -> None:
     """NameNotFound, whatever is wrong with the name."""
     with pytest.raises(NameNotFound):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import threading
 import typing
 
 import pytest
@@ -44,12 +45,83 @@ def test_there_and_back(unix: Reactor, tmp_path: pathlib.Path) -> None:
     assert server.calls == ["made", "data", "eof", "lost"]
 
 
+def test_whose_the_other_end_is(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """The user id, or None from a backend that cannot tell; never of a TCP connection, nor of a closed one."""
+    path = str(tmp_path / "s")
+    server = End()
+    unix.listen_unix(lambda: server, path)
+    client = wait_for(unix, unix.connect_unix(End, path))
+    wait_until(unix, lambda: server.made)
+    known = None if unix.name == "nio" or not hasattr(socket, "SO_PEERCRED") else os.getuid()
+    for end in (client, server):
+        assert end.transport.get_extra_info("peer_uid") == known
+    client.transport.close()
+    wait_until(unix, lambda: client.lost and server.lost)
+    assert client.transport.get_extra_info("peer_uid") is None
+    by_tcp = wait_for(unix, unix.connect(End, "127.0.0.1", port_of(unix.listen(End, "127.0.0.1"))))
+    assert by_tcp.transport.get_extra_info("peer_uid") is None
+    by_tcp.transport.abort()
+    wait_until(unix, lambda: by_tcp.lost)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o777])
 def test_mode(unix: Reactor, tmp_path: pathlib.Path, mode: int) -> None:
     """The file has its permissions before the first connection."""
     path = tmp_path / "s"
     unix.listen_unix(End, str(path), mode=mode)
     assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_the_mode_of_other_files(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """What other threads make while a listener gets its mode, can be used by who made it."""
+    unusable: list[int] = []
+    done = threading.Event()
+
+    def make_files() -> None:
+        while not done.is_set():
+            path = tmp_path / "other"
+            path.mkdir()
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o700 != 0o700:
+                unusable.append(mode)
+            path.rmdir()
+
+    maker = threading.Thread(target=make_files)
+    maker.start()
+    try:
+        for _ in range(100):
+            unix.listen_unix(End, str(tmp_path / "s"), mode=0o600).close()
+    finally:
+        done.set()
+        maker.join()
+    assert unusable == []
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_nobody_connects_before_the_mode_is_right(
+    unix: Reactor, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mask: int
+) -> None:
+    """Until then the file gives no more rights to connect, or nobody listens; and the umask stays as it was."""
+    path = tmp_path / "s"
+    too_open: list[int] = []
+    chmod = os.chmod
+
+    def look(path: str, mode: int) -> None:
+        before = stat.S_IMODE(os.stat(path).st_mode)
+        with socket.socket(socket.AF_UNIX) as peer:
+            if before & ~mode & 0o222 and not peer.connect_ex(path):
+                too_open.append(before)
+        chmod(path, mode)
+
+    monkeypatch.setattr(os, "chmod", look)
+    usual = os.umask(mask)
+    try:
+        unix.listen_unix(End, str(path), mode=0o660)
+    finally:
+        kept = os.umask(usual)
+    assert kept == mask
+    assert too_open == []
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
 def test_the_file_goes_with_the_listener(unix: Reactor, tmp_path: pathlib.Path) -> None:
@@ -106,6 +178,35 @@ def test_paths_that_cannot_be(unix: Reactor, tmp_path: pathlib.Path, path: str) 
         unix.listen_unix(End, str(tmp_path / path))
     with pytest.raises(ConnectError):
         wait_for(unix, unix.connect_unix(End, str(tmp_path / path)))
+
+
+@pytest.mark.parametrize("path", ["", "\0", "folder\0/s", "\ud800"])
+def test_paths_that_are_none(
+    unix: Reactor, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """EINVAL, of listening and of connecting; and no file is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ListenError) as listening:
+        unix.listen_unix(End, path, mode=0o600)
+    with pytest.raises(ConnectError) as connecting:
+        wait_for(unix, unix.connect_unix(End, path))
+    assert listening.value.code == connecting.value.code == "EINVAL"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_is_no_text(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """Bytes that are not UTF-8: a file like any other, or an error of ours where the system takes none."""
+    path = str(tmp_path / "\udcff")
+    try:
+        listener = unix.listen_unix(End, path)
+    except ListenError as exc:
+        assert exc.code == "EINVAL"  # noqa: PT017 - both are right
+        with pytest.raises(ConnectError) as caught:
+            wait_for(unix, unix.connect_unix(End, path))
+        assert caught.value.code == "EINVAL"
+    else:
+        assert listener.address == path
+        assert wait_for(unix, unix.connect_unix(End, path)).made
 
 
 def test_nobody_listens(unix: Reactor, tmp_path: pathlib.Path) -> None:

@@ -260,7 +260,7 @@ def test_port_beyond_the_last_is_refused_instead_of_cut_to_16_bits(reactor: Reac
         reactor.listen(Recorder, HOST, port)
     with pytest.raises(ListenError, match="from 0 to 65535"):
         reactor.listen_datagram(DatagramProtocol, HOST, port)
-    with pytest.raises(ConnectError, match="from 0 to 65535"):
+    with pytest.raises(ConnectError, match="from 1 to 65535"):
         reactor.connect_datagram(DatagramProtocol, HOST, port)
     with pytest.raises(ConnectError, match="from 0 to 65535"):
         wait_for(reactor, reactor.connect(Recorder, HOST, port))

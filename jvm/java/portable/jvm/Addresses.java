@@ -22,7 +22,7 @@ final class Addresses {
 
     private final Map<String, InetSocketAddress> known = new HashMap<>();
 
-    /** Returns the address for "host\nport", from memory if it was asked for lately. */
+    /** Returns where to send for "host\nport", from memory if it was asked for lately. */
     InetSocketAddress parse(String text) throws PumpException {
         InetSocketAddress address = known.get(text);
         if (address == null) {
@@ -31,6 +31,9 @@ final class Addresses {
                 address = of(text.substring(0, cut), Integer.parseInt(text.substring(cut + 1)));
             } catch (IndexOutOfBoundsException | NumberFormatException e) {
                 throw new PumpException("EINVAL", "not an address: " + text);
+            }
+            if (address.getPort() == 0) {
+                throw new PumpException("EINVAL", "nobody has port 0: " + text);
             }
             if (known.size() >= MOST_KNOWN) {
                 known.clear();

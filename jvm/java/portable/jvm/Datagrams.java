@@ -18,6 +18,8 @@ final class Datagrams extends Slot {
     private static final int MOST_READS = 64;
     // Bytes. Datagrams may be lost anyway; a queue without end helps nobody.
     private static final int MOST_QUEUED = 64 * 1024;
+    // Errors kept until they can be told. Nobody acts on the thousandth otherwise than on the first.
+    private static final int MOST_ERRORS = 1024;
 
     private final DatagramChannel channel;
     private final boolean connected;
@@ -26,7 +28,7 @@ final class Datagrams extends Slot {
     private boolean full; // WRITABLE has told so
     private boolean paused;
     private boolean closing;
-    private String error;
+    private final ArrayDeque<String> errors = new ArrayDeque<>(0);
     private SocketAddress lastSender;
     private byte[] lastSenderText = {};
 
@@ -204,7 +206,9 @@ final class Datagrams extends Slot {
     }
 
     private void failed(String code) {
-        error = code;
+        if (errors.size() < MOST_ERRORS) {
+            errors.addLast(code);
+        }
         pump.selector.progress = true;
         pump.reportLater(this);
     }
@@ -217,25 +221,21 @@ final class Datagrams extends Slot {
 
     @Override
     boolean report(EventBuffer events) {
-        if (!events.hasRoomForText()) {
-            return false;
-        }
-        if (dead) {
-            events.add(EventBuffer.CLOSED, id, 0, 0);
-            pump.slots.remove(id);
-            return true;
-        }
-        if (error != null) {
-            events.addText(EventBuffer.ERROR, id, 0, error);
-            error = null;
-        }
-        if (full == queue.isEmpty()) {
-            if (!events.hasRoom()) {
-                return false;
+        while (events.hasRoomForText()) {
+            if (dead) {
+                events.add(EventBuffer.CLOSED, id, 0, 0);
+                pump.slots.remove(id);
+                return true;
             }
-            full = !full;
-            events.add(EventBuffer.WRITABLE, id, full ? 0 : 1, 0);
+            if (!errors.isEmpty()) {
+                events.addText(EventBuffer.ERROR, id, 0, errors.pollFirst());
+            } else if (full == queue.isEmpty()) {
+                full = !full;
+                events.add(EventBuffer.WRITABLE, id, full ? 0 : 1, 0);
+            } else {
+                return true;
+            }
         }
-        return true;
+        return false;
     }
 }

@@ -10,17 +10,18 @@ import java.nio.channels.ClosedSelectorException;
 import java.nio.channels.NotYetConnectedException;
 import java.nio.channels.UnresolvedAddressException;
 import java.nio.channels.UnsupportedAddressTypeException;
+import java.util.HashMap;
 import java.util.Map;
 
 /**
  * Turns Java's exceptions back into the errno names they were made from.
  *
  * <p>Java keeps the system's text and drops its number; classes tell refused from unreachable, but a time-out
- * and a refusal share one. So the text is asked first (the C library's English ones: a process that runs in
- * another language for messages has only the classes), then the class.
+ * and a refusal share one. So the text is asked first, in the language that the process has for messages and in
+ * English, in which Java itself has some; then the class.
  */
 final class ErrnoNames {
-    private static final Map<String, String> BY_TEXT =
+    private static final Map<String, String> IN_ENGLISH =
             Map.ofEntries(
                     Map.entry("Address already in use", "EADDRINUSE"),
                     Map.entry("Address family not supported by protocol", "EAFNOSUPPORT"),
@@ -61,7 +62,20 @@ final class ErrnoNames {
                     Map.entry("Transport endpoint is not connected", "ENOTCONN"),
                     Map.entry("Unix domain path too long", "ENAMETOOLONG"));
 
+    // The language is the whole process's, and so are its texts.
+    private static volatile Map<String, String> inItsLanguage = Map.of();
+
     private ErrnoNames() {}
+
+    /** Takes the texts of this process's language: lines of a name, a blank and a text. */
+    static void learn(String table) {
+        Map<String, String> learned = new HashMap<>();
+        for (String line : table.split("\n")) {
+            int blank = line.indexOf(' ');
+            learned.put(line.substring(blank + 1), line.substring(0, blank));
+        }
+        inItsLanguage = learned;
+    }
 
     /** Returns the errno name for `problem`, "EIO" if nothing fits better. */
     static String of(Throwable problem) {
@@ -70,17 +84,22 @@ final class ErrnoNames {
         }
         String text = problem.getMessage();
         if (text != null) {
-            String name = BY_TEXT.get(text);
+            String name = ofText(text);
             if (name == null) {
                 // Some places add "(Bind failed)" and the like.
                 int extra = text.indexOf(" (");
-                name = extra < 0 ? null : BY_TEXT.get(text.substring(0, extra));
+                name = extra < 0 ? null : ofText(text.substring(0, extra));
             }
             if (name != null) {
                 return name;
             }
         }
         return ofClass(problem);
+    }
+
+    private static String ofText(String text) {
+        String name = inItsLanguage.get(text);
+        return name == null ? IN_ENGLISH.get(text) : name;
     }
 
     private static String ofClass(Throwable problem) {

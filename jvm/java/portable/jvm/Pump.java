@@ -128,6 +128,16 @@ public final class Pump implements AutoCloseable {
         }
     }
 
+    /**
+     * Tells the system's words for its errors in the language of this process: Java's exceptions have only these.
+     * Without it the English ones are known. It counts for all pumps.
+     *
+     * @param table a line for each errno name: the name, a blank, and the text of strerror
+     */
+    public void nameErrors(String table) {
+        ErrnoNames.learn(table);
+    }
+
     // Whoever has these buffers always sees all of them: their positions and limits are never moved here.
 
     /**

@@ -100,7 +100,7 @@ class DatagramTest {
 
     @Test
     void badAddressesAreErrors() throws IOException {
-        for (String address : List.of("nonsense", "127.0.0.1\n99999", "example.com\n9", "127.0.0.1\nx")) {
+        for (String address : List.of("nonsense", "127.0.0.1\n99999", "example.com\n9", "127.0.0.1\nx", "::1\n0")) {
             loop.events.clear();
             loop.sendTo(server, address, Loop.bytes("x"));
             assertEquals("EINVAL", loop.await(EventBuffer.ERROR, server).text(), address);
@@ -108,6 +108,13 @@ class DatagramTest {
         loop.events.clear();
         loop.sendTo(server, "::1\n9", Loop.bytes("x"));
         assertEquals("EAFNOSUPPORT", loop.await(EventBuffer.ERROR, server).text());
+    }
+
+    @Test
+    void eachErrorOfATurnIsTold() throws IOException {
+        loop.sendTo(server, "nonsense", Loop.bytes("x")).sendTo(server, "::1\n9", Loop.bytes("x")).poll(0);
+        loop.until(() -> loop.count(EventBuffer.ERROR, server) == 2);
+        assertEquals(List.of("EINVAL", "EAFNOSUPPORT"), loop.events.stream().map(Loop.Event::text).toList());
     }
 
     @Test

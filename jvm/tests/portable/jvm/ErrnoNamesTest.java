@@ -24,6 +24,19 @@ class ErrnoNamesTest {
     }
 
     @Test
+    void theTextMayBeInTheLanguageOfTheProcess() {
+        ErrnoNames.learn("EPIPE Datenübergabe unterbrochen (broken pipe)\nEADDRNOTAVAIL Adresse gibt es nicht");
+        try {
+            assertEquals("EPIPE", ErrnoNames.of(new IOException("Datenübergabe unterbrochen (broken pipe)")));
+            assertEquals("EADDRNOTAVAIL", ErrnoNames.of(new BindException("Adresse gibt es nicht (Bind failed)")));
+            // Java's own words stay English.
+            assertEquals("ECONNRESET", ErrnoNames.of(new SocketException("Connection reset")));
+        } finally {
+            ErrnoNames.learn("EPIPE Broken pipe");
+        }
+    }
+
+    @Test
     void thenTheClass() {
         assertEquals("ECONNREFUSED", ErrnoNames.of(new ConnectException("Verbindungsaufbau abgelehnt")));
         assertEquals("EHOSTUNREACH", ErrnoNames.of(new NoRouteToHostException()));

@@ -24,6 +24,8 @@ _log = logging.getLogger("portable.nio")
 
 # Senders' addresses remembered in both forms, so that a busy peer's is not parsed for every datagram.
 _MOST_KNOWN = 1024
+# Bytes; the longest datagram that UDP can carry is shorter.
+_TOO_LONG = 64 * 1024
 
 
 class NioDatagrams:
@@ -107,8 +109,10 @@ class NioDatagrams:
         head = format_address(check_receiver(addr)) if self._peer is None else b""
         if self._closing:
             return
-        self._sent += len(data)
-        self._reactor.exchange.put(SENDTO, self.id, len(head), head + bytes(data))
+        # Of what is too long, enough that the system says so, and no more than the operations have room for.
+        datagram = bytes(data)[:_TOO_LONG]
+        self._sent += len(datagram)
+        self._reactor.exchange.put(SENDTO, self.id, len(head), head + datagram)
 
     def close(self) -> None:
         """See `DatagramTransport.close`."""

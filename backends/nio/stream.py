@@ -84,7 +84,7 @@ class NioStream(BufferedStream):
         self._sockname = sockname
         self._handed = 0  # bytes ever given to Java and not refused
         self._window = _HAND_OVER  # bytes to hand over at most
-        self._region: FileRegion | None = None  # whose bytes were handed over last
+        self._region: FileRegion | None = None  # whose bytes were handed over last, until after the poll
         self._finishing: list[FileRegion] = []  # handed over whole
         self._told_paused = False  # Java knows that no data is wanted
         self._holding = True  # what comes must not go to the protocol now
@@ -257,6 +257,7 @@ class NioStream(BufferedStream):
 
     def _look_again(self) -> None:
         """After the poll."""
+        self._region = None
         self._finish_regions()
         if not (self._lost or self._blocked):
             self._window = min(2 * self._window, _HAND_OVER)

@@ -48,7 +48,7 @@ def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
         debug: log debug messages and tracebacks.
 
     Raises:
-        Exception: they do not start, or break. Java has been told all about it.
+        RuntimeError: they do not start, or break. Java has been told all about it.
     """
     try:
         _LOG.attach(loop, debug)
@@ -56,9 +56,10 @@ def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
             _Host(loop).run(tap, drain, debug)
         finally:
             _LOG.detach()
-    except Exception as exc:
+    except BaseException as exc:
         loop.failed(*_told(exc), _java_cause(exc))
-        raise
+        # Jep would take SystemExit as it is, and end the process of the Java program.
+        raise RuntimeError("the server failed") from exc
 
 
 class _HostBridge(JepBridge):
@@ -124,7 +125,7 @@ class _Host:
         while request is not None:
             try:
                 self._take(request)
-            except Exception as exc:  # noqa: BLE001 - whoever asked is told, and the loop goes on
+            except BaseException as exc:  # noqa: BLE001 - whoever asked is told, and the loop goes on
                 request.fail(*_told(exc))
             request = self._loop.next()
 
@@ -261,7 +262,9 @@ def _plain(value: object) -> object:
 def _told(error: BaseException) -> tuple[str, str, str]:
     """Return the class, the text and the traceback."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    return kind, str(error) or kind, "".join(traceback.format_exception(error))
+    # SystemExit's text is a number, and KeyboardInterrupt has none.
+    text = str(error) if isinstance(error, Exception) else repr(error)
+    return kind, text or kind, "".join(traceback.format_exception(error))
 
 
 def _java_cause(error: BaseException | None) -> object:

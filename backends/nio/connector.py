@@ -9,7 +9,7 @@ from backends.nio.bridge import ABORT, CLOSED, CONNECTED, PumpError
 from backends.nio.stream import NioStream
 from backends.sockets.oserrors import check_port
 from portable.deferred import Deferred, ensure_deferred, fail
-from portable.errors import ConnectError, connect_error, describe
+from portable.errors import FAILURES, ConnectError, connect_error, describe
 from portable.happyeyeballs import connect_to_name
 from portable.transport import Address
 
@@ -67,7 +67,7 @@ def _begin(factory: typing.Callable[[], P], stream: NioStream) -> P:
     """Make the connection of a connected stream."""
     try:
         protocol = factory()
-    except Exception:
+    except FAILURES:
         stream.abort()
         raise
     stream.start(protocol)

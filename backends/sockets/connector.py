@@ -12,7 +12,7 @@ from backends.sockets.oserrors import check_port, connect_failure
 from backends.sockets.reactor import WRITE
 from backends.sockets.stream import SocketStream
 from portable.deferred import Deferred, ensure_deferred, fail
-from portable.errors import ConnectError, TransportError, connect_error
+from portable.errors import FAILURES, ConnectError, TransportError, connect_error
 from portable.happyeyeballs import connect_to_name
 from portable.transport import Address
 
@@ -116,7 +116,7 @@ def _finish(reactor: SocketReactor, factory: typing.Callable[[], P], target: str
     except OSError as exc:  # it was reset in the meantime
         sock.close()
         raise connect_failure(exc, target) from exc
-    except Exception:
+    except FAILURES:
         sock.close()
         raise
     SocketStream(reactor, sock, protocol, peer).start()

@@ -14,7 +14,7 @@ from backends.sockets.names import LITERAL, MAX_PORT
 from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
 from backends.sockets.reactor import READ
 from backends.sockets.stream import SocketStream, address_of
-from portable.errors import FrameworkError, TransportError, describe, listen_error
+from portable.errors import FAILURES, FrameworkError, TransportError, describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -218,7 +218,7 @@ class SocketListener:
             sock.setblocking(False)
             try:
                 protocol = self._factory()
-            except Exception:
+            except FAILURES:
                 _log.exception("the protocol factory of %s failed; a connection is dropped", self._address)
                 sock.close()
                 continue

@@ -22,7 +22,7 @@ import logging
 import typing
 
 from portable.deferred import Deferred, ensure_deferred, fail, succeed
-from portable.errors import Cancelled, ConnectionLost, LocalProtocolError, TransportError
+from portable.errors import FAILURES, Cancelled, ConnectionLost, LocalProtocolError, TransportError
 from portable.protocol import Protocol
 from protocols.http.access import AccessRecord
 from protocols.http.encoder import CONTINUE
@@ -287,7 +287,7 @@ class HTTPServer(Protocol):
             self._started = site.wall_clock()
         try:
             rendered = site.render(request)
-        except Exception as error:  # noqa: BLE001 - the resource's fault costs its own request only
+        except FAILURES as error:  # the resource's fault costs its own request only
             self._render_failed(error)
             return
         if isinstance(rendered, Response):
@@ -323,7 +323,7 @@ class HTTPServer(Protocol):
         _log.error("%s: %s failed", self._peer, self._request, exc_info=error)
         self._transport.abort()
 
-    def _render_failed(self, error: Exception) -> None:
+    def _render_failed(self, error: Exception | SystemExit) -> None:
         request = self._request
         if request is None or self._state == _CLOSED:
             if not isinstance(error, Cancelled):

@@ -36,6 +36,7 @@ public final class Scenarios {
             case "bean" -> bean(tap);
             case "ask" -> ask(tap);
             case "life" -> life(tap);
+            case "exit" -> exit(tap, Path.of(a[2]));
             default -> throw new IllegalArgumentException(a[0]);
         }
     }
@@ -231,6 +232,24 @@ public final class Scenarios {
         say("inside", inside.get());
         server.ended().get(20, TimeUnit.SECONDS);
         failing("late", server.submit(() -> 1));
+    }
+
+    /** Python code that would end the process does not. */
+    static void exit(Path tap, Path broken) throws Exception {
+        PortableServer server = PortableServer.load(tap).start();
+        failing("called", server.call("leaving:now"));
+        failing("later", server.call("leaving:later"));
+        failing("interrupt", server.call("leaving:interrupt"));
+        say("pages", page(server, "/now.rpy") + " " + page(server, "/later.rpy") + " " + page(server, "/index.html"));
+        error(broken);
+        say("running", server.status().state());
+        server.close();
+    }
+
+    static String page(PortableServer server, String path) throws IOException {
+        try (Socket socket = request(server, path)) {
+            return new String(socket.getInputStream().readNBytes(12), StandardCharsets.US_ASCII).substring(9);
+        }
     }
 
     static void life(Path tap) throws Exception {

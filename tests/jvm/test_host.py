@@ -126,6 +126,33 @@ def test_what_is_submitted_runs_in_the_loop_and_answers(
     }
 
 
+def test_python_code_that_would_exit_does_not_end_the_process(
+    class_path: str, tap: pathlib.Path, site: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "leaving.py").write_text(
+        "import sys\n"
+        "def now(service): sys.exit(4)\n"
+        "async def later(service): sys.exit(4)\n"
+        "def interrupt(service): raise KeyboardInterrupt\n"
+    )
+    (modules / "leaving_at_once.py").write_text("import sys\nsys.exit(4)\n")
+    for name, head in (("now", "def"), ("later", "async def")):
+        source = f"import sys\nfrom protocols.http.resource import Page\n{head} answer(request): sys.exit(7)\n"
+        (site / f"{name}.rpy").write_text(f"{source}resource = Page(answer)\n")
+    broken = tmp_path / "broken.tap"
+    broken.write_text(tap.read_text().replace(f'"path": "{site}"', '"class": "leaving_at_once.Site"'))
+    output = java(class_path, "Scenarios", "exit", tap, broken, env=environment(modules))
+    found = told(output)
+    assert found["called"] == found["later"] == "PortableException builtins.SystemExit"
+    assert found["interrupt"] == "PortableException builtins.KeyboardInterrupt"
+    assert found["pages"] == "500 500 200"
+    assert (found["type"], found["message"]) == ("builtins.SystemExit", "SystemExit(4)")
+    assert found["state"] == "FAILED"
+    assert found["running"] == "RUNNING"
+
+
 def test_a_server_runs_once_and_may_be_stopped_at_any_time(class_path: str, tap: pathlib.Path) -> None:
     assert told(java(class_path, "Scenarios", "life", tap)) == {
         "new": "NEW",

@@ -1,7 +1,10 @@
 package portable.jvm;
 
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * What a server's Python half sees of Java. Only {@link #log} may be called outside the loop's thread. Not for host
@@ -22,6 +25,8 @@ public final class HostLoop {
     private final LogSink log;
     private final Listener listener;
     private final ArrayDeque<HostRequest> requests = new ArrayDeque<>();
+    /** Those that Python has taken and not answered. */
+    private final Set<HostRequest> underWay = ConcurrentHashMap.newKeySet();
     private volatile boolean requested;
     private boolean closed;
 
@@ -82,9 +87,15 @@ public final class HostLoop {
      * @return null if there is none
      */
     public HostRequest next() {
+        HostRequest request;
         synchronized (requests) {
-            return requests.poll();
+            request = requests.poll();
         }
+        if (request != null) {
+            underWay.add(request);
+            request.result().whenComplete((value, error) -> underWay.remove(request));
+        }
+        return request;
     }
 
     /**
@@ -172,10 +183,12 @@ public final class HostLoop {
         List<HostRequest> left;
         synchronized (requests) {
             closed = true;
-            left = List.copyOf(requests);
+            left = new ArrayList<>(requests);
             requests.clear();
             pump.close();
         }
+        // What has no answer yet gets none any more: nothing of Python's runs from now on.
+        left.addAll(underWay);
         for (HostRequest request : left) {
             request.refuse(ended());
         }

@@ -10,17 +10,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import threading
 import traceback
 import typing
 
 from backends.nio.jepbridge import JepBridge
 from backends.nio.reactor import NioReactor
+from jvm.hostlog import HostLog
 from portable.commands.loading import load_tap_file
 from portable.deferred import ensure_deferred
 from portable.errors import ConfigurationError
 from portable.listener import ServerPort
-from portable.logs import TextFormatter
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,7 @@ GRACE = 5.0
 _EVENTS = (1 << 63) - 1
 
 _log = logging.getLogger("portable.host")
+_records = HostLog()
 
 
 def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
@@ -51,11 +51,11 @@ def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
         RuntimeError: they do not start, or break. Java has been told all about it.
     """
     try:
-        _LOG.attach(loop, debug)
+        _records.attach(loop, debug)
         try:
-            _Host(loop).run(tap, drain, debug)
+            _Host(loop).run(tap, drain)
         finally:
-            _LOG.detach()
+            _records.detach()
     except BaseException as exc:
         loop.failed(*_told(exc), _java_cause(exc))
         # Jep would take SystemExit as it is, and end the process of the Java program.
@@ -85,12 +85,12 @@ class _Host:
         self._stopping = False
         self._reactor = NioReactor(_HostBridge(loop, self._on_request))
 
-    def run(self, tap: str, drain: float, debug: bool) -> None:
+    def run(self, tap: str, drain: float) -> None:
         """Load, bind, start, run, end."""
         try:
             application = load_tap_file(tap)
             application.verify()
-            _LOG.hide(application.secrets, debug)
+            _records.hide(application.secrets)
             self._check_identity(application)
             self._service = application.service
             given = drain if drain >= 0 else application.drain
@@ -188,52 +188,6 @@ class _Host:
         if seconds:
             _log.error("a service did not stop in %g seconds", seconds + GRACE)
         self._reactor.stop()
-
-
-class _HostLog(logging.Handler):
-    """Gives every record to the server in whose thread it was made, or else to the oldest.
-
-    All servers of the process share Python's loggers.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._loops: dict[int, tuple[typing.Any, TextFormatter]] = {}
-
-    def attach(self, loop: typing.Any, debug: bool) -> None:
-        """Serve `loop`, the calling thread's."""
-        with _log_lock:
-            top = logging.getLogger()
-            if not self._loops:
-                top.addHandler(self)
-            self._loops[threading.get_ident()] = (loop, TextFormatter(tracebacks=debug))
-            if debug or top.level > logging.INFO or top.level == logging.NOTSET:
-                top.setLevel(logging.DEBUG if debug else logging.INFO)
-
-    def hide(self, secrets: tuple[str, ...], debug: bool) -> None:
-        """Show `secrets` no more in the log of the calling thread's server."""
-        ident = threading.get_ident()
-        self._loops[ident] = (self._loops[ident][0], TextFormatter(secrets, tracebacks=debug))
-
-    def detach(self) -> None:
-        """Serve the calling thread's loop no more."""
-        with _log_lock:
-            self._loops.pop(threading.get_ident(), None)
-            if not self._loops:
-                logging.getLogger().removeHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Give it to Java."""
-        target = self._loops.get(record.thread or 0) or next(iter(list(self._loops.values())), None)
-        if target is not None:
-            loop, formatter = target
-            lines = [formatter.message_of(record)]
-            lines.extend(f"  | {line}" for line in formatter.traceback_of(record))
-            loop.log(record.levelno, record.name, "\n".join(lines))
-
-
-_LOG = _HostLog()
-_log_lock = threading.Lock()
 
 
 def _find_function(name: str) -> Callable[..., object]:

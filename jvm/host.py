@@ -57,7 +57,7 @@ def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
         finally:
             _records.detach()
     except BaseException as exc:
-        loop.failed(*_told(exc), _java_cause(exc))
+        loop.failed(*_told(exc))
         # Jep would take SystemExit as it is, and end the process of the Java program.
         raise RuntimeError("the server failed") from exc
 
@@ -213,12 +213,12 @@ def _plain(value: object) -> object:
     raise TypeError(f"Java has nothing for a result of type {type(value).__name__}: {value!r}")
 
 
-def _told(error: BaseException) -> tuple[str, str, str]:
-    """Return the class, the text and the traceback."""
+def _told(error: BaseException) -> tuple[str, str, str, object]:
+    """Return the class, the text, the traceback and Java's exception, if there is one."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     # SystemExit's text is a number, and KeyboardInterrupt has none.
     text = str(error) if isinstance(error, Exception) else repr(error)
-    return kind, text or kind, "".join(traceback.format_exception(error))
+    return kind, text or kind, "".join(traceback.format_exception(error)), _java_cause(error)
 
 
 def _java_cause(error: BaseException | None) -> object:

@@ -11,6 +11,7 @@ public final class Calls {
         Path tap = Path.of(a[1]);
         switch (a[0]) {
             case "pending" -> pending(tap);
+            case "stack" -> stack(tap);
             default -> throw new IllegalArgumentException(a[0]);
         }
     }
@@ -25,6 +26,20 @@ public final class Calls {
         } catch (ExecutionException e) {
             say(name, e.getCause().getMessage());
         }
+    }
+
+    static void stack(Path tap) throws Exception {
+        PortableServer server = PortableServer.load(tap).start();
+        for (String name : new String[] {"fail_in_java", "fail_in_java_later", "fail"}) {
+            try {
+                server.call("called:" + name).get();
+            } catch (ExecutionException e) {
+                say("cause", e.getCause().getCause().getClass().getName());
+                e.getCause().printStackTrace(System.out);
+            }
+            System.out.println("----");
+        }
+        server.close();
     }
 
     static void pending(Path tap) throws Exception {

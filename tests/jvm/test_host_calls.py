@@ -20,6 +20,19 @@ def answer(service):
 def never(service):
     return Deferred()
 
+def fail(service):
+    return 1 / 0
+
+def fail_in_java(service):
+    from java.util import ArrayList
+    ArrayList().get(5)
+
+async def fail_in_java_later(service):
+    try:
+        fail_in_java(service)
+    except Exception as exc:
+        raise ValueError("no such thing") from exc
+
 def interrupt():
     raise KeyboardInterrupt
 
@@ -47,3 +60,17 @@ def test_a_call_under_way_is_refused_when_the_server_ends(
         "ended": "KeyboardInterrupt()",
         "state": "FAILED",
     }
+
+
+def test_the_error_of_a_call_shows_the_stacks_of_both_languages(
+    class_path: str, tap: pathlib.Path, env: dict[str, str]
+) -> None:
+    of_java, later, of_python = java(class_path, "Calls", "stack", tap, env=env).split("----\n")[:3]
+    for text in (of_java, later):
+        assert told(text)["cause"] == "java.lang.IndexOutOfBoundsException"
+        assert "at java.base/java.util.ArrayList.get(" in text
+        assert "Suppressed: in Python: Traceback (most recent call last)" in text
+        assert "in fail_in_java\n" in text
+    assert "ValueError: no such thing" in later
+    assert "Caused by: in Python: Traceback (most recent call last)" in of_python
+    assert "Suppressed" not in of_python

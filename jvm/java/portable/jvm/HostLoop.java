@@ -198,13 +198,12 @@ public final class HostLoop {
         return new PortableException("the server has ended", null);
     }
 
-    /** Returns what Python told about a failure, with `cause`, which came through to Java. */
+    /** Returns what Python told about a failure; if nothing, what came through to Java. */
     PortableException failure(Throwable cause) {
         if (failureTraceback.isEmpty()) {
             return new PortableException("Python failed: " + cause.getMessage(), cause);
         }
-        Throwable deepest = failureCause == null ? cause : failureCause;
-        return new PortableException(failureMessage, failureType, failureTraceback, deepest);
+        return new PortableException(failureMessage, failureType, failureTraceback, failureCause);
     }
 
     List<?> lastNumbers() {

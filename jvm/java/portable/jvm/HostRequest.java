@@ -95,9 +95,10 @@ public final class HostRequest {
      * @param type the class of the exception in Python
      * @param message its text
      * @param traceback as Python prints it
+     * @param cause the exception of Java's that Python's comes from; null if there is none
      */
-    public void fail(String type, String message, String traceback) {
-        refuse(new PortableException(message, type, traceback, null));
+    public void fail(String type, String message, String traceback, Object cause) {
+        refuse(new PortableException(message, type, traceback, cause instanceof Throwable found ? found : null));
     }
 
     void refuse(PortableException error) {

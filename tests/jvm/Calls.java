@@ -1,8 +1,12 @@
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.temporal.ChronoUnit;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import portable.jvm.LogSink;
+import portable.jvm.PortableException;
 import portable.jvm.PortableServer;
 
 /** What becomes of what a Java host asks of its server; each prints lines of "name value". */
@@ -12,6 +16,8 @@ public final class Calls {
         switch (a[0]) {
             case "pending" -> pending(tap);
             case "stack" -> stack(tap);
+            case "cancel" -> cancel(tap);
+            case "faults" -> faults(tap, a[2], a[3]);
             default -> throw new IllegalArgumentException(a[0]);
         }
     }
@@ -40,6 +46,50 @@ public final class Calls {
             System.out.println("----");
         }
         server.close();
+    }
+
+    static void cancel(Path tap) throws Exception {
+        PortableServer server = PortableServer.load(tap).start();
+        CountDownLatch cancelled = new CountDownLatch(1);
+        server.submit(() -> cancelled.await(10, TimeUnit.SECONDS));
+        CompletableFuture<Object> call = server.call("called:count");
+        CompletableFuture<Object> submitted = server.submit(() -> {
+            say("submitted", "runs");
+            return null;
+        });
+        say("call", call.cancel(true));
+        say("submit", submitted.cancel(true));
+        cancelled.countDown();
+        told("count", server.call("called:count"));
+        server.close();
+    }
+
+    /** What a program may do wrong, or unexpectedly. */
+    static void faults(Path tap, String python, String noisy) throws Exception {
+        try {
+            PortableServer.load(Path.of("/")).start();
+        } catch (PortableException e) {
+            say("root", e.pythonType());
+        }
+        PortableServer closed = PortableServer.load(tap);
+        closed.close();
+        try {
+            closed.start();
+        } catch (IllegalStateException e) {
+            say("closed", e.getMessage());
+        }
+        Duration forever = ChronoUnit.FOREVER.getDuration();
+        LogSink broken = (level, logger, message) -> {
+            throw new AssertionError("the log is full");
+        };
+        PortableServer.Builder options = PortableServer.builder(tap).log(broken).drain(forever);
+        PortableServer first = options.python(Path.of(python)).build().start();
+        say("log", first.status().state());
+        PortableServer second = options.python(Path.of(noisy)).build().start();
+        say("python", second.status().state());
+        first.stop(forever).get(20, TimeUnit.SECONDS);
+        second.close();
+        say("states", first.status().state() + " " + second.status().state());
     }
 
     static void pending(Path tap) throws Exception {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 
 import pytest
@@ -19,6 +20,13 @@ def answer(service):
 
 def never(service):
     return Deferred()
+
+calls = 0
+
+def count(service):
+    global calls
+    calls += 1
+    return calls
 
 def fail(service):
     return 1 / 0
@@ -74,3 +82,27 @@ def test_the_error_of_a_call_shows_the_stacks_of_both_languages(
     assert "ValueError: no such thing" in later
     assert "Caused by: in Python: Traceback (most recent call last)" in of_python
     assert "Suppressed" not in of_python
+
+
+def test_what_is_cancelled_before_its_turn_is_not_done(
+    class_path: str, tap: pathlib.Path, env: dict[str, str]
+) -> None:
+    assert told(java(class_path, "Calls", "cancel", tap, env=env)) == {
+        "call": "true",
+        "submit": "true",
+        "count": "1",
+    }
+
+
+def test_what_a_program_may_do_unexpectedly(class_path: str, tap: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The noisy Python is the same by another name, and talks before it answers."""
+    noisy = tmp_path / "python"
+    noisy.write_text(f'#!/bin/sh\necho "a warning" >&2\necho "a greeting"\nexec {sys.executable} "$@"\n')
+    noisy.chmod(0o755)
+    assert told(java(class_path, "Calls", "faults", tap, sys.executable, noisy)) == {
+        "root": "portable.errors.ConfigurationError",
+        "closed": "the server was closed",
+        "log": "RUNNING",
+        "python": "RUNNING",
+        "states": "STOPPED STOPPED",
+    }

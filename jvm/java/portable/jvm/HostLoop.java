@@ -87,15 +87,20 @@ public final class HostLoop {
      * @return null if there is none
      */
     public HostRequest next() {
-        HostRequest request;
-        synchronized (requests) {
-            request = requests.poll();
+        while (true) {
+            HostRequest request;
+            synchronized (requests) {
+                request = requests.poll();
+            }
+            if (request == null) {
+                return null;
+            }
+            if (!request.cancelled()) {
+                underWay.add(request);
+                request.result().whenComplete((value, error) -> underWay.remove(request));
+                return request;
+            }
         }
-        if (request != null) {
-            underWay.add(request);
-            request.result().whenComplete((value, error) -> underWay.remove(request));
-        }
-        return request;
     }
 
     /**
@@ -156,7 +161,7 @@ public final class HostLoop {
         }
         try {
             log.log(ours, logger, message);
-        } catch (RuntimeException e) {
+        } catch (Throwable e) {
             // A log that fails must not end the server, and there is nowhere left to tell.
             return;
         }

@@ -1,5 +1,6 @@
 package portable.jvm;
 
+import java.time.Duration;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 
@@ -18,8 +19,18 @@ public final class HostRequest {
         this.task = task;
     }
 
-    static HostRequest simple(String kind, Object... arguments) {
-        return new HostRequest(kind, "", arguments, null);
+    static HostRequest simple(String kind) {
+        return new HostRequest(kind, "", new Object[0], null);
+    }
+
+    /** Asks for the end; null leaves the time to the server's options and its file. */
+    static HostRequest stop(Duration time) {
+        return new HostRequest("stop", "", new Object[] {seconds(time)}, null);
+    }
+
+    /** Returns a time as Python takes it, below 0 for null. */
+    static double seconds(Duration time) {
+        return time == null ? -1.0 : time.toNanos() / 1e9;
     }
 
     static HostRequest function(String function, Object[] arguments) {
@@ -69,9 +80,6 @@ public final class HostRequest {
 
     /** Does what "run" asks for, in the calling thread. */
     public void run() {
-        if (result.isCancelled()) {
-            return;
-        }
         try {
             result.complete(task.call());
         } catch (Throwable e) {
@@ -99,6 +107,11 @@ public final class HostRequest {
      */
     public void fail(String type, String message, String traceback, Object cause) {
         refuse(new PortableException(message, type, traceback, cause instanceof Throwable found ? found : null));
+    }
+
+    /** Returns whether whoever asked wants no answer any more. */
+    boolean cancelled() {
+        return result.isCancelled();
     }
 
     void refuse(PortableException error) {

@@ -31,13 +31,10 @@ import java.util.concurrent.TimeoutException;
 public final class PortableServer implements AutoCloseable {
     /** What a server gets beyond the time for its work in flight. */
     private static final Duration GRACE = Duration.ofSeconds(10);
+    /** As good as for ever, and nothing that is computed with it overflows. */
+    private static final Duration LONGEST = Duration.ofDays(10_000);
 
     private static final long STATUS_MILLIS = 500;
-
-    // Jep finds Java packages before Python's, and would take ours, portable.jvm, for all there is of "portable".
-    private static final String PREPARE = "import sys\n"
-            + "sys.path[:0] = [one for one in _folders.split('\\n') if one and one not in sys.path]\n"
-            + "sys.meta_path.sort(key=lambda finder: type(finder).__module__ == 'jep.java_import_hook')\n";
 
     private final Builder options;
     private final CompletableFuture<PortableServer> started = new CompletableFuture<>();
@@ -92,7 +89,7 @@ public final class PortableServer implements AutoCloseable {
 
         private Builder(Path tap) {
             this.tap = tap.toAbsolutePath();
-            String file = this.tap.getFileName().toString();
+            String file = Objects.toString(this.tap.getFileName(), "server");
             this.name = file.endsWith(".tap") ? file.substring(0, file.length() - ".tap".length()) : file;
         }
 
@@ -205,7 +202,7 @@ public final class PortableServer implements AutoCloseable {
         if (time.isNegative()) {
             throw new IllegalArgumentException("a negative time: " + time);
         }
-        return time;
+        return time.compareTo(LONGEST) > 0 ? LONGEST : time;
     }
 
     /**
@@ -234,7 +231,8 @@ public final class PortableServer implements AutoCloseable {
     public CompletableFuture<PortableServer> startAsync() {
         synchronized (lock) {
             if (state != ServerState.NEW) {
-                throw new IllegalStateException("the server was started already, and is " + state);
+                throw new IllegalStateException(
+                        thread == null ? "the server was closed" : "the server was started already, and is " + state);
             }
             state = ServerState.STARTING;
             thread = new Thread(this::run, "portable-" + options.name);
@@ -328,7 +326,7 @@ public final class PortableServer implements AutoCloseable {
      *     the server fails, or failed, after its start.
      */
     public CompletableFuture<Void> stop(Duration time) {
-        checked(time);
+        Duration limit = checked(time);
         HostLoop asked = null;
         synchronized (lock) {
             if (state == ServerState.NEW) {
@@ -336,14 +334,14 @@ public final class PortableServer implements AutoCloseable {
                 ended.complete(null);
             } else if (state != ServerState.STOPPED && state != ServerState.FAILED) {
                 if (loop == null) {
-                    wantedStop = time;
+                    wantedStop = limit;
                 } else {
                     asked = loop;
                 }
             }
         }
         if (asked != null) {
-            asked.add(HostRequest.simple("stop", time.toNanos() / 1e9));
+            asked.add(HostRequest.stop(limit));
         }
         return ended.copy();
     }
@@ -387,7 +385,7 @@ public final class PortableServer implements AutoCloseable {
                 return stop(Duration.ofSeconds(10));
             }
         }
-        ask(HostRequest.simple("stop", -1.0)); // as the file says
+        ask(HostRequest.stop(null));
         return ended.copy();
     }
 
@@ -457,20 +455,10 @@ public final class PortableServer implements AutoCloseable {
             wanted = wantedStop;
         }
         if (wanted != null) {
-            made.add(HostRequest.simple("stop", wanted.toNanos() / 1e9));
+            made.add(HostRequest.stop(wanted));
         }
         try {
-            python.set("_folders", String.join("\n", options.folders.stream().map(Path::toString).toList()));
-            python.exec(PREPARE);
-            python.set("_loop", made);
-            python.set("_tap", options.tap.toString());
-            python.set("_drain", options.drain == null ? -1.0 : options.drain.toNanos() / 1e9);
-            python.set("_debug", options.debug);
-            try {
-                python.exec("import jvm.host\njvm.host.serve(_loop, _tap, _drain, _debug)");
-            } finally {
-                python.exec("del _loop");
-            }
+            python.serve(made, options.folders, options.tap, options.drain, options.debug);
         } catch (RuntimeException e) {
             throw made.failure(e);
         } finally {

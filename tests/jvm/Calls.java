@@ -18,6 +18,7 @@ public final class Calls {
             case "stack" -> stack(tap);
             case "cancel" -> cancel(tap);
             case "faults" -> faults(tap, a[2], a[3]);
+            case "continue" -> continuations(tap);
             default -> throw new IllegalArgumentException(a[0]);
         }
     }
@@ -90,6 +91,30 @@ public final class Calls {
         first.stop(forever).get(20, TimeUnit.SECONDS);
         second.close();
         say("states", first.status().state() + " " + second.status().state());
+    }
+
+    /** What hangs on an answer may wait for another one. */
+    static void continuations(Path tap) throws Exception {
+        PortableServer server = PortableServer.load(tap).start();
+        CountDownLatch hung = new CountDownLatch(1);
+        CompletableFuture<Boolean> first = server.submit(() -> hung.await(10, TimeUnit.SECONDS));
+        CompletableFuture<Object> second = server.call("called:answer");
+        CompletableFuture<Object> third = server.call("called:fail");
+        CompletableFuture<Object> last = server.call("called:never");
+        CompletableFuture<?>[] hanging = {
+            first.thenApply(value -> server.submit(() -> "submitted").join()),
+            second.thenApply(value -> server.call("called:answer").join()),
+            third.handle((value, error) -> server.call("called:answer").join()),
+            server.reload().thenApply(nothing -> server.reload().join()),
+            last.handle((value, error) -> server.ended().join()),
+        };
+        hung.countDown();
+        for (int i = 0; i < hanging.length - 1; i++) {
+            told(String.valueOf(i), hanging[i]);
+        }
+        server.stop(Duration.ZERO);
+        told("last", hanging[hanging.length - 1]);
+        say("state", server.status().state());
     }
 
     static void pending(Path tap) throws Exception {

@@ -106,3 +106,16 @@ def test_what_a_program_may_do_unexpectedly(class_path: str, tap: pathlib.Path, 
         "python": "RUNNING",
         "states": "STOPPED STOPPED",
     }
+
+
+def test_what_hangs_on_an_answer_may_wait_for_the_server(
+    class_path: str, tap: pathlib.Path, env: dict[str, str]
+) -> None:
+    assert told(java(class_path, "Calls", "continue", tap, env=env)) == {
+        "0": "submitted",
+        "1": "42",
+        "2": "42",
+        "3": "null",
+        "last": "null",
+        "state": "STOPPED",
+    }

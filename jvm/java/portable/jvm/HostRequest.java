@@ -11,6 +11,7 @@ public final class HostRequest {
     private final Object[] arguments;
     private final Callable<?> task;
     private final CompletableFuture<Object> result = new CompletableFuture<>();
+    private volatile boolean answered;
 
     private HostRequest(String kind, String function, Object[] arguments, Callable<?> task) {
         this.kind = kind;
@@ -81,10 +82,10 @@ public final class HostRequest {
     /** Does what "run" asks for, in the calling thread. */
     public void run() {
         try {
-            result.complete(task.call());
+            complete(task.call());
         } catch (Throwable e) {
             // Whoever waits for the result is told, and the loop goes on.
-            result.completeExceptionally(e);
+            answer(() -> result.completeExceptionally(e));
         }
     }
 
@@ -94,7 +95,7 @@ public final class HostRequest {
      * @param value the result
      */
     public void complete(Object value) {
-        result.complete(value);
+        answer(() -> result.complete(value));
     }
 
     /**
@@ -115,7 +116,15 @@ public final class HostRequest {
     }
 
     void refuse(PortableException error) {
-        result.completeExceptionally(error);
+        answer(() -> result.completeExceptionally(error));
+    }
+
+    /** Answers once. What hangs on the result runs elsewhere: in the loop's thread it would keep everybody waiting. */
+    private void answer(Runnable completion) {
+        if (!answered) {
+            answered = true;
+            result.defaultExecutor().execute(completion);
+        }
     }
 
     CompletableFuture<Object> result() {

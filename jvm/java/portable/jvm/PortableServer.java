@@ -26,6 +26,9 @@ import java.util.concurrent.TimeoutException;
  * that forgets to do so does not hang. A server runs once; make another to run it again. Any number of
  * them run at once; they share one Python, with its modules.
  *
+ * <p>What a program hangs on the futures that it gets here ({@code thenApply} and the like) runs in another thread
+ * than the loop's, and may wait for the server. What it has {@link #submit}ted must not.
+ *
  * <p>The process's signals, standard streams and exit are the host program's affair and left alone.
  */
 public final class PortableServer implements AutoCloseable {

@@ -100,7 +100,7 @@ class _Host:
             addresses = self._service.addresses()
             for address in addresses:
                 _log.info("listening: %s", address)
-            self._loop.started("\n".join(addresses))
+            self._loop.started("\n".join(addresses), self._drain)
             self._reactor.run()
             self._loop.finished(self._snapshot())
         finally:

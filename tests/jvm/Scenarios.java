@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import javax.management.MBeanServer;
@@ -31,6 +32,11 @@ public final class Scenarios {
                 if (a.length > 2) {
                     System.exit(Integer.parseInt(a[2]));
                 }
+            }
+            case "stuck" -> {
+                PortableServer server = PortableServer.load(tap).start();
+                server.submit(() -> new CountDownLatch(1).await(1, TimeUnit.HOURS));
+                System.exit(3);
             }
             case "error" -> error(tap);
             case "bean" -> bean(tap);

@@ -49,6 +49,15 @@ def test_a_host_that_forgets_its_server_ends(class_path: str, tap: pathlib.Path,
     assert time.monotonic() - began < 10
 
 
+def test_a_host_whose_server_hangs_ends_a_little_after_the_drain_of_the_file(
+    class_path: str, site: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Not a minute later, and not before: the time that the hook gives follows the file."""
+    began = time.monotonic()
+    java(class_path, "Scenarios", "stuck", write_tap(tmp_path / "web.tap", site, drain=2.0), status=3)
+    assert 12 < time.monotonic() - began < 30
+
+
 def test_a_missing_file_is_told_with_both_stacks(class_path: str, tmp_path: pathlib.Path) -> None:
     output = java(class_path, "Scenarios", "error", tmp_path / "none.tap")
     assert "type portable.errors.ConfigurationError" in output

@@ -1,5 +1,6 @@
 package portable.jvm;
 
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -16,7 +17,7 @@ public final class HostLoop {
 
     /** Who wants to hear. */
     interface Listener {
-        void started(List<String> addresses);
+        void started(List<String> addresses, Duration drain);
 
         void stopping();
     }
@@ -107,9 +108,10 @@ public final class HostLoop {
      * Tells that every port is bound and accepts.
      *
      * @param addresses what they are, a line each
+     * @param drain seconds that work in flight has at the end, if nobody says otherwise
      */
-    public void started(String addresses) {
-        listener.started(addresses.lines().toList());
+    public void started(String addresses, double drain) {
+        listener.started(addresses.lines().toList(), Duration.ofNanos((long) (drain * 1e9)));
     }
 
     /** Tells that the server takes nothing new from now on. */

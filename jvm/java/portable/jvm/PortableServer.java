@@ -52,6 +52,7 @@ public final class PortableServer implements AutoCloseable {
     private long endedAt;
     private long lastLag;
     private Duration wantedStop;
+    private Duration drain;
     private volatile long[] last = new long[5];
 
     private PortableServer(Builder options) {
@@ -476,8 +477,9 @@ public final class PortableServer implements AutoCloseable {
 
     private final class Listener implements HostLoop.Listener {
         @Override
-        public void started(List<String> bound) {
+        public void started(List<String> bound, Duration time) {
             synchronized (lock) {
+                drain = checked(time);
                 state = ServerState.RUNNING;
                 addresses = bound;
                 startedAt = System.nanoTime();
@@ -521,9 +523,13 @@ public final class PortableServer implements AutoCloseable {
     }
 
     private void stopAtExit() {
-        Duration limit = (options.drain == null ? Duration.ofMinutes(1) : options.drain).plus(GRACE);
+        CompletableFuture<Void> stopped = stopAsTold();
+        Duration limit;
+        synchronized (lock) {
+            limit = drain.plus(GRACE);
+        }
         try {
-            stopAsTold().get(limit.toMillis(), TimeUnit.MILLISECONDS);
+            stopped.get(limit.toMillis(), TimeUnit.MILLISECONDS);
         } catch (ExecutionException | TimeoutException e) {
             return; // the process ends, come what may
         } catch (InterruptedException e) {

@@ -193,10 +193,13 @@ public final class Scenarios {
         say("BytesSent", (Long) beans.getAttribute(name, "BytesSent") > 100);
         say("UptimeSeconds", (Double) beans.getAttribute(name, "UptimeSeconds") > 0);
         CompletableFuture<Object> slow = server.submit(() -> {
-            Thread.sleep(700);
+            Thread.sleep(3000);
             return null;
         });
-        say("busy", beans.getAttribute(name, "State"));
+        long before = System.nanoTime();
+        String[] all = {"State", "Connections", "Accepted", "Refused", "BytesReceived", "BytesSent", "UptimeSeconds"};
+        say("busy", beans.getAttributes(name, all).get(0));
+        say("quick", System.nanoTime() - before < 1_500_000_000 && !slow.isDone());
         slow.get();
         double lag = (Double) beans.getAttribute(name, "LoopLagSeconds");
         say("lag", lag >= 0.7 && lag < 30);

@@ -97,7 +97,8 @@ def test_the_mbean_tells_and_stops(class_path: str, tap: pathlib.Path) -> None:
         "BytesReceived": "true",
         "BytesSent": "true",
         "UptimeSeconds": "true",
-        "busy": "RUNNING",
+        "busy": "State = RUNNING",
+        "quick": "true",
         "lag": "true",
         "registered": "false",
     }

@@ -312,6 +312,11 @@ public final class PortableServer implements AutoCloseable {
                 Thread.currentThread().interrupt();
             }
         }
+        return known();
+    }
+
+    /** Returns what is known without asking the loop: the counters are those of the last time that somebody did. */
+    ServerStatus known() {
         synchronized (lock) {
             long[] numbers = last;
             long lag = loop == null ? lastLag : loop.lag();

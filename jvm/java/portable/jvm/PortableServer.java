@@ -330,7 +330,8 @@ public final class PortableServer implements AutoCloseable {
     /**
      * Takes no new work, finishes the work in flight and ends. May be repeated with a shorter time.
      *
-     * @param time for the work in flight; what is not done then is cut off. Zero ends at once.
+     * @param time for the work in flight; what is not done then is cut off. Zero ends at once; what its Python
+     *     code does in other threads has five seconds even then.
      * @return is completed when the server's thread has given everything back. With a {@link PortableException} if
      *     the server fails, or failed, after its start.
      */

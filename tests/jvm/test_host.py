@@ -216,6 +216,52 @@ def test_a_signal_lets_main_finish_what_is_in_flight(
     assert output.rstrip().endswith("info    portable.jvm: stopped")
 
 
+def test_a_second_signal_ends_main_at_once(class_path: str, tap: pathlib.Path) -> None:
+    words = ("portable.jvm.Main", "-f", tap, "--drain", "100")
+    with (
+        running(class_path, *words) as (process, port),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as client,
+    ):
+        client.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.recv(1000)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout
+        for line in process.stdout:
+            if "work in flight" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    assert "stopping at once: a signal again" in output
+
+
+def test_a_hangup_has_main_reload_and_open_its_log_anew(
+    class_path: str, tap: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    log, moved = tmp_path / "log", tmp_path / "log.1"
+    words = ("portable.jvm.Main", "-f", tap, "-l", log)
+    process = subprocess.Popen(["java", "-cp", class_path, *map(str, words)], env=environment())
+    try:
+        wait_for_text(log, "listening: ")
+        log.rename(moved)
+        process.send_signal(signal.SIGHUP)
+        wait_for_text(log, "portable.jvm: reloaded")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert log.read_text().endswith("portable.jvm: stopped\n")
+    assert "reloaded" not in moved.read_text()
+
+
+def wait_for_text(path: pathlib.Path, text: str) -> None:
+    deadline = time.monotonic() + 20
+    while not (path.exists() and text in path.read_text()):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.02)
+
+
 def test_main_explains_itself_and_its_failures(class_path: str, tmp_path: pathlib.Path) -> None:
     assert "usage: java" in java(class_path, "portable.jvm.Main", "--help")
     for wrong in (["--what"], ["-f"], ["--drain", "x"], ["--drain", "-1"]):

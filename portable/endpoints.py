@@ -3,7 +3,8 @@ r"""Endpoint strings: where to listen, and where to connect to, as a person writ
 Listening:
 
     tcp:PORT[:interface=IP][:backlog=N][:reuse_port=1]
-    tls:PORT:certificate=FILE:privkey=FILE[:clientca=FILE] and the options of tcp
+    tls:PORT:certificate=FILE:privkey=FILE[:clientca=FILE] and the options of tcp;
+        certificate and privkey again for other host names
     unix:PATH[:mode=660][:backlog=N]
     systemd:NAME
 
@@ -21,17 +22,17 @@ that means the same.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import typing
 
-from portable.errors import ConfigurationError, ConnectTimedOut, TimedOut
-from portable.tls import client_options, tls_factory
+from portable.endpointfields import BACKLOG, CONNECT_TIMEOUT, Fields, escape, is_number
+from portable.errors import ConnectTimedOut, TimedOut
+from portable.tls import client_options, server_options, tls_factory
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.protocol import StreamProtocol
     from portable.reactor import Reactor
-    from portable.tls import TLSTransport
+    from portable.tls import TLSOptions, TLSTransport
 
 __all__ = [
     "BACKLOG",
@@ -47,15 +48,6 @@ __all__ = [
     "parse_client_endpoint",
     "parse_endpoint",
 ]
-
-# Connections that may wait in the system's queue; as `Streams.listen`.
-BACKLOG = 1024
-# Seconds; as `Streams.connect`.
-CONNECT_TIMEOUT = 30.0
-# The largest backlog that every system takes without cutting it off in silence.
-MAX_BACKLOG = 65535
-
-_COLONS = "write a value that has colons in brackets: [::1]"
 
 P = typing.TypeVar("P", bound="StreamProtocol")
 
@@ -91,6 +83,8 @@ class TLSEndpoint:
         privkey: PEM file with its private key; "" if that is in `certificate` too.
         clientca: PEM file of those who may sign the clients' certificates, which are then required; "" asks
             for none.
+        others: further certificates with their keys, as the first. A client that asks for a host name gets the
+            first certificate that is for it, and `certificate` if none is.
     """
 
     port: int
@@ -100,11 +94,31 @@ class TLSEndpoint:
     interface: str = ""
     backlog: int = BACKLOG
     reuse_port: bool = False
+    others: tuple[tuple[str, str], ...] = ()
+
+    def options(self, alpn: typing.Sequence[str] = ()) -> TLSOptions:
+        """Load the files. For `alpn` see `server_options`.
+
+        Raises:
+            ConfigurationError: one of them cannot be used.
+        """
+        return server_options(
+            self.certificate,
+            self.privkey or None,
+            alpn=alpn,
+            client_ca=self.clientca or None,
+            require_client_certificate=bool(self.clientca),
+            others=[(certificate, privkey or None) for certificate, privkey in self.others],
+        )
 
     def __str__(self) -> str:
-        words = [f"tls:{self.port}", f":certificate={escape(self.certificate)}"]
-        if self.privkey:
-            words.append(f":privkey={escape(self.privkey)}")
+        words = [f"tls:{self.port}"]
+        pairs = [(self.certificate, self.privkey), *self.others]
+        has_keys = any(privkey for _, privkey in pairs)
+        for certificate, privkey in pairs:
+            words.append(f":certificate={escape(certificate)}")
+            if has_keys:
+                words.append(f":privkey={escape(privkey or certificate)}")
         if self.clientca:
             words.append(f":clientca={escape(self.clientca)}")
         return "".join([*words, *_socket_options(self)])
@@ -255,7 +269,7 @@ def parse_endpoint(text: str) -> Endpoint:
     Raises:
         ConfigurationError: `text` is not an endpoint string; the message says what, where and what would be.
     """
-    fields = _Fields(text)
+    fields = Fields(text)
     kind = fields.take("a kind: tcp, tls, unix or systemd")
     endpoint: Endpoint
     if kind == "tcp":
@@ -263,24 +277,21 @@ def parse_endpoint(text: str) -> Endpoint:
         endpoint = TCPEndpoint(port, fields.interface(), fields.backlog(), fields.flag("reuse_port"))
     elif kind == "tls":
         port = fields.port()
-        certificate = fields.option("certificate")
-        if not certificate:
-            raise fields.error("tls needs a certificate: add :certificate=FILE")
-        privkey, clientca = fields.option("privkey"), fields.option("clientca")
+        first, *others = fields.certificates()
         endpoint = TLSEndpoint(
             port,
-            certificate,
-            privkey,
-            clientca,
+            *first,
+            fields.option("clientca"),
             fields.interface(),
             fields.backlog(),
             fields.flag("reuse_port"),
+            tuple(others),
         )
     elif kind == "unix":
         endpoint = UnixEndpoint(fields.path(), fields.mode(), fields.backlog())
     elif kind == "systemd":
         endpoint = SystemdEndpoint(fields.take("the name of a socket"))
-    elif _is_number(kind):
+    elif is_number(kind):
         raise fields.error(f"a kind of endpoint must come first: write tcp:{text}")
     else:
         raise fields.error(f"{kind!r} is no kind of endpoint; use tcp, tls, unix or systemd")
@@ -294,7 +305,7 @@ def parse_client_endpoint(text: str) -> ClientEndpoint:
     Raises:
         ConfigurationError: as `parse_endpoint`.
     """
-    fields = _Fields(text)
+    fields = Fields(text)
     kind = fields.take("a kind: tcp, tls or unix")
     endpoint: ClientEndpoint
     if kind == "tcp":
@@ -313,157 +324,6 @@ def parse_client_endpoint(text: str) -> ClientEndpoint:
         raise fields.error(f"{kind!r} is no kind of endpoint to connect to; use tcp, tls or unix")
     fields.finish()
     return endpoint
-
-
-class _Fields:
-    """The fields of one endpoint string: some by position, the rest `key=value`."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._fields = _split(text)
-        self._options: dict[str, str] | None = None
-
-    def error(self, message: str) -> ConfigurationError:
-        return ConfigurationError(message, f"endpoint {self._text!r}")
-
-    def take(self, what: str) -> str:
-        """Return the next field by position, never empty."""
-        value = _unescape(self._fields.pop(0)) if self._fields else ""
-        if not value:
-            raise self.error(f"{what} is missing")
-        return value
-
-    def option(self, key: str) -> str:
-        """Return the value of an option, "" if it is not there. The fields by position were all taken."""
-        if self._options is None:
-            self._options = self._read_options()
-        return self._options.pop(key, "")
-
-    def _read_options(self) -> dict[str, str]:
-        options: dict[str, str] = {}
-        for field in self._fields:
-            key, equals, value = field.partition("=")
-            if not equals or not key:
-                raise self.error(f"{field!r} is not of the form key=value; {_COLONS}")
-            if key in options:
-                raise self.error(f"option {key!r} is given twice")
-            if not value:
-                raise self.error(f"option {key!r} has no value; {_COLONS}")
-            options[key] = _unescape(value)
-        self._fields = []
-        return options
-
-    def finish(self) -> None:
-        """Refuse whatever nobody has asked for."""
-        self.option("")
-        if self._options:
-            raise self.error(f"unknown option {min(self._options)!r}")
-
-    def number(self, text: str, what: str, lowest: int, highest: int) -> int:
-        if not _is_number(text) or len(text) > 9 or not lowest <= int(text) <= highest:
-            raise self.error(f"{what} must be a number from {lowest} to {highest}, not {text!r}")
-        return int(text)
-
-    def port(self, lowest: int = 0) -> int:
-        return self.number(self.take("a port"), "the port", lowest, 65535)
-
-    def backlog(self) -> int:
-        text = self.option("backlog")
-        return self.number(text, "backlog", 1, MAX_BACKLOG) if text else BACKLOG
-
-    def flag(self, key: str) -> bool:
-        text = self.option(key)
-        if text not in {"", "0", "1"}:
-            raise self.error(f"{key} must be 0 or 1, not {text!r}")
-        return text == "1"
-
-    def path(self) -> str:
-        path = self.take("a path")
-        if "\0" in path:
-            raise self.error("a path cannot hold a NUL character")
-        return path
-
-    def mode(self) -> int | None:
-        text = self.option("mode")
-        if not text:
-            return None
-        if len(text) > 4 or any(digit not in "01234567" for digit in text) or int(text, 8) > 0o777:
-            raise self.error(f"mode must be octal permissions such as 660, not {text!r}")
-        return int(text, 8)
-
-    def interface(self) -> str:
-        text = self.option("interface")
-        if text in {"", "localhost"}:
-            return text
-        try:
-            ipaddress.ip_address(text)
-        except ValueError:
-            raise self.error(
-                f"interface must be an IP address of this machine, or localhost, not {text!r}"
-            ) from None
-        return text
-
-    def timeout(self) -> float:
-        text = self.option("timeout")
-        if not text:
-            return CONNECT_TIMEOUT
-        whole, _, part = text.partition(".")
-        if len(text) > 9 or not _is_number(whole) or (part and not _is_number(part)) or float(text) <= 0:
-            raise self.error(f"timeout must be a number of seconds above 0, not {text!r}")
-        return float(text)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
-
-
-def _split(text: str) -> list[str]:
-    """Cut at the colons that are neither escaped nor inside a bracket; escapes stay in."""
-    fields: list[str] = []
-    start = 0
-    at = 0
-    may_open = True
-    while at < len(text):
-        character = text[at]
-        if character == "\\":
-            at += 1
-            may_open = False
-        elif character == ":":
-            fields.append(text[start:at])
-            start = at + 1
-            may_open = True
-        elif character == "[" and may_open and "]" in text[at:]:
-            at = text.index("]", at)
-            may_open = False
-        else:
-            may_open = character == "=" and "=" not in text[start:at]
-        at += 1
-    fields.append(text[start:])
-    return fields
-
-
-def _unescape(field: str) -> str:
-    """Return what a field, or the value of an option, means."""
-    if field[:1] == "[" and field[-1:] == "]" and len(field) > 1 and "]" not in field[:-1]:
-        return field[1:-1]
-    if "\\" not in field:
-        return field
-    characters: list[str] = []
-    escaped = False
-    for character in field:
-        if character == "\\" and not escaped:
-            escaped = True
-        else:
-            characters.append(character)
-            escaped = False
-    if escaped:
-        characters.append("\\")
-    return "".join(characters)
-
-
-def escape(value: str) -> str:
-    """Return `value` as it must stand in an endpoint string, as a field or after `=`."""
-    return value.replace("\\", "\\\\").replace(":", "\\:").replace("[", "\\[")
 
 
 def _host(host: str) -> str:

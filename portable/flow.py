@@ -176,8 +176,9 @@ class RelayEnd(Protocol):
     pauses reading. Each end's reading is paused while the other's write buffer is above its high-water mark,
     so memory stays flat whichever is slower. An end of stream is passed on as such, and the pair is closed
     when it has come from both; if the other transport cannot half-close (TLS), it is closed. A connection that
-    breaks or is aborted takes the other with it; what was received before is still sent, for as long as its
-    peer takes some of it every LINGER seconds.
+    is lost takes the other with it; what was received before is still sent, for as long as its peer takes some
+    of it every LINGER seconds. If it broke before its peer had ended the stream, the other is then aborted
+    rather than closed, so that nobody takes the beginning of a stream for all of it.
 
     Args:
         clock: for LINGER.
@@ -201,6 +202,8 @@ class RelayEnd(Protocol):
         self._quiet: Timer | None = None
         self._partner: RelayEnd | None = None
         self._early: list[bytes] = []
+        self._writing_paused = False
+        self._breaking = False  # to be aborted when everything was sent
 
     @property
     def partner(self) -> RelayEnd | None:
@@ -230,12 +233,16 @@ class RelayEnd(Protocol):
 
     def pause_writing(self) -> None:
         """See `Protocol.pause_writing`."""
+        self._writing_paused = True
         if self._partner is not None:
             _transport(self._partner).pause_reading()
 
     def resume_writing(self) -> None:
         """See `Protocol.resume_writing`."""
-        if self._partner is not None:
+        self._writing_paused = False
+        if self._breaking:
+            _transport(self).abort()
+        elif self._partner is not None:
             _transport(self._partner).resume_reading()
 
     def connection_lost(self, exc: TransportError | None) -> None:
@@ -250,7 +257,8 @@ class RelayEnd(Protocol):
             self._quiet.cancel()
         partner, self._partner = self._partner, None
         if partner is not None:
-            partner._finish()  # noqa: SLF001 -- the other half of this object
+            broken = exc is not None and not self.ended
+            partner._finish(broken=broken)  # noqa: SLF001 -- the other half of this object
 
     def close_when_quiet(self) -> None:
         """Close the pair as soon as no byte has passed for QUIET seconds: what a relay does to drain.
@@ -274,12 +282,27 @@ class RelayEnd(Protocol):
                 return
         self._quiet = self._clock.call_later(QUIET, self._wait_for_quiet, now)
 
-    def _finish(self) -> None:
-        """Send what is left, then close: the partner is gone."""
+    def _finish(self, *, broken: bool) -> None:
+        """The partner is gone. Send what is left; then close, or abort if that is not all of its stream."""
         self._partner = None
         transport = _transport(self)
-        transport.close()
+        if not broken:
+            transport.close()
+        elif not transport.is_closing():
+            self._breaking = True
+            transport.pause_reading()
+            transport.set_write_buffer_limits(0)
+            self._abort_when_sent()
         self._linger = self._clock.call_later(LINGER, self._check_progress, transport.get_write_buffer_size())
+
+    def _abort_when_sent(self) -> None:
+        """Abort now, or have `resume_writing` do it."""
+        transport = _transport(self)
+        if not transport.get_write_buffer_size():
+            transport.abort()
+        elif not self._writing_paused and not self.lost:
+            # What was written in this turn is sent at its end, and the pause comes only if that was not all.
+            self._clock.call_soon(self._abort_when_sent)
 
     def _check_progress(self, before: int) -> None:
         transport = _transport(self)

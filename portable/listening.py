@@ -43,7 +43,8 @@ def listening_options(
             "endpoint",
             (),
             "where to listen, in full: tcp:8080:interface=127.0.0.1, "
-            "tls:8443:certificate=c.pem:privkey=k.pem, unix:/run/x.sock:mode=660, systemd:NAME",
+            "tls:8443:certificate=c.pem:privkey=k.pem (both again for other host names), "
+            "unix:/run/x.sock:mode=660, systemd:NAME",
             repeatable=True,
         ),
         Option(

@@ -417,12 +417,19 @@ def _parse_endpoint(text: str, kind: str, where: str) -> typing.Any:
 
 def _absolute_endpoint(text: str, kind: str, where: str) -> str:
     endpoint = _parse_endpoint(text, kind, where)
-    changes: dict[str, str] = {}
+    changes: dict[str, typing.Any] = {}
     for name in ("path", "certificate", "privkey", "clientca", "ca"):
         value = getattr(endpoint, name, "")
         # A leading NUL or "@" would name an abstract socket, which has no folder.
         if value and value[0] != "@":
             changes[name] = _absolute(value)
+    if isinstance(endpoint, endpoints.TLSEndpoint):
+        changes["others"] = tuple(
+            [
+                (_absolute(certificate), privkey and _absolute(privkey))
+                for certificate, privkey in endpoint.others
+            ]
+        )
     return str(replace(endpoint, **changes))
 
 

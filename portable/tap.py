@@ -28,7 +28,6 @@ from portable.endpoints import TLSEndpoint, parse_endpoint
 from portable.errors import ConfigurationError, FileError
 from portable.kinds import find_kind
 from portable.options import check_values
-from portable.tls import server_options
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -315,6 +314,6 @@ def _check_certificate(endpoint_text: str, where: str) -> None:
     if not isinstance(endpoint, TLSEndpoint):
         return
     try:
-        server_options(endpoint.certificate, endpoint.privkey or None, client_ca=endpoint.clientca or None)
+        endpoint.options()
     except ConfigurationError as error:
         raise ConfigurationError(str(error), where) from error

@@ -11,6 +11,8 @@ Keys of `get_extra_info`, the same on every backend:
     peercert    the peer's verified certificate as a dict (TLS with client certificates)
     tls_version, tls_cipher, alpn_protocol, server_name    str or None, once a TLS handshake is done
     bytes_received, bytes_sent    int, bytes of payload that have passed so far
+    peer_uid    user id of whoever listens at, or has opened, the other end of a Unix socket; not on java.nio,
+                nor where the system cannot tell
     proxied     True where `peername` was told by a PROXY protocol header
 
 A key that a transport does not know gives the default.

@@ -44,6 +44,7 @@ _SEND_SIZE = 256 * 1024
 
 # Linux; 0 elsewhere.
 _TCP_CORK: int = getattr(socket, "TCP_CORK", 0)
+_UCRED = struct.Struct("iii")  # process, user and group id
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -386,6 +387,8 @@ class SocketStream(Stream):
                 return address_of(self._sock.getsockname())
             except OSError:  # closed
                 return default
+        if name == "peer_uid":
+            return self._ask_peer_uid(default)
         if name == "socket":
             return self._sock
         return super().get_extra_info(name, default)
@@ -393,6 +396,16 @@ class SocketStream(Stream):
     def describe_peer(self) -> str:
         """Return how to name this connection in the log."""
         return str(address_of(self._peer)) or "a Unix socket"
+
+    def _ask_peer_uid(self, default: typing.Any) -> typing.Any:
+        """Return the user id at the other end (SO_PEERCRED, unix(7))."""
+        if not hasattr(socket, "SO_PEERCRED") or self._sock.family != socket.AF_UNIX:
+            return default
+        try:
+            credentials = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except OSError:  # closed
+            return default
+        return _UCRED.unpack(credentials)[1]
 
     def _reset_peer(self) -> None:
         # A reset, where TCP has one, frees the buffers at once and cannot be taken for a regular end.

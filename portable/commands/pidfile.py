@@ -1,9 +1,9 @@
 """The pid file: at most one server per file, and `kill` of its content hits nobody else.
 
-A file is stale when the process it names is gone, or is ourselves (the first process of a container has the
-same number after each start), or when it is empty (left by a server that could not remove it). Anything else
-that is not a number and an optional line break is refused, as is everything but a regular file: never followed,
-never overwritten.
+A file is stale when the process it names is gone, or a zombie, or is ourselves (the first process of a
+container has the same number after each start), or when it is empty (left by a server that could not remove
+it). Anything else that is not a number and an optional line break is refused, as is everything but a regular
+file: never followed, never overwritten.
 """
 
 from __future__ import annotations
@@ -139,11 +139,24 @@ class PidFile:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether there is a process with this number."""
+    """Return whether there is a process with this number that has not ended."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
-    return True
+        # There is one, of somebody else's.
+        pass
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Return whether a process has ended, and is only there because its parent has not asked how: for good in a
+    container whose first process never asks. False where the system does not tell (proc_pid_stat(5)).
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name of the program, in parentheses, may have any characters.
+            return file.read().rpartition(b") ")[2][:1] in {b"Z", b"X"}
+    except OSError:
+        return False

@@ -26,6 +26,7 @@ from portable.files.opened import (
     socket_owner,
 )
 from portable.files.system import file_error
+from portable.files.temporary import TemporaryFile
 from portable.files.whole import read_file, write_atomically
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "FolderEntry",
     "FolderReader",
     "OpenFile",
+    "TemporaryFile",
     "file_error",
     "file_status",
     "open_beneath",

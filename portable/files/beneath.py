@@ -105,7 +105,10 @@ def _open_by_descriptor(
             elif todo:
                 raise refusal(shown, "ENOTDIR")
             elif stat.S_ISREG(mode):
-                return verified(os.open(name, system.READ | system.NO_FOLLOW, dir_fd=folders[-1]), shown, shown)
+                fd = os.open(name, system.READ | system.NO_FOLLOW, dir_fd=folders[-1])
+                opened = verified(fd, shown, shown)
+                opened.link_target = name if links else ""
+                return opened
             else:
                 raise refusal(shown, "EINVAL")
         return verified(folders.pop(), shown, shown)

@@ -36,6 +36,7 @@ class FileStatus:
     is_dir: bool
     owner: int = -1  # user id; -1 where it is not known
     mode: int = 0  # permissions, as of chmod
+    ctime_ns: int = 0  # last change of content, name or permissions; on Windows, when it was made
 
 
 class FolderEntry(typing.NamedTuple):
@@ -61,6 +62,7 @@ def status_of(result: os.stat_result) -> FileStatus:
         stat.S_ISDIR(result.st_mode),
         result.st_uid,
         stat.S_IMODE(result.st_mode),
+        result.st_ctime_ns,
     )
 
 
@@ -71,11 +73,13 @@ class OpenFile:
         status: as it was when opened.
         path: how it was named, for messages.
         file: the open regular file, for `Transport.send_file`; None for a folder.
+        link_target: the name of the file that symbolic links led `open_beneath` to; "" if it followed none.
     """
 
     def __init__(self, status: FileStatus, fd: int, path: str) -> None:
         self.status = status
         self.path = path
+        self.link_target = ""
         # Folders keep the bare descriptor (-1 where the system cannot open folders).
         self._fd = fd if status.is_dir else -1
         self.file: io.FileIO | None = None if status.is_dir else io.FileIO(fd, "rb")

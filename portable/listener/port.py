@@ -14,7 +14,7 @@ from portable.listener.options import ListenerOptions
 from portable.listener.reception import Reception
 from portable.listener.table import ConnectionTable
 from portable.peers import PeerSet
-from portable.tls import CertificateWatch, server_options
+from portable.tls import CertificateWatch
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -35,6 +35,7 @@ class ServerPort:
         name: of the server, for the log and the metrics.
         factory: makes the protocol of each connection, once that has passed its limits, PROXY header and TLS
             handshake. An exception that leaves it is logged by the reactor and ends that connection only.
+        unix_only: refuse what systemd gives unless it is a Unix socket.
 
     Attributes:
         name, endpoint, options: as given.
@@ -47,12 +48,15 @@ class ServerPort:
         factory: ProtocolFactory,
         endpoint: Endpoint,
         options: ListenerOptions | None = None,
+        *,
+        unix_only: bool = False,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
         self.options = ListenerOptions() if options is None else options
         self.tls: TLSOptions | None = None
         self._factory = factory
+        self._unix_only = unix_only
         self._proxies = PeerSet(self.options.proxy_protocol_from, f"{name}: proxy_protocol_from")
         self._listeners: list[Listener] = []
         self._address: Address | str = ""
@@ -113,7 +117,8 @@ class ServerPort:
 
         Raises:
             ListenError: the message begins with our name and the endpoint.
-            ConfigurationError: a certificate cannot be used, or systemd gave no such socket.
+            ConfigurationError: a certificate cannot be used, systemd gave no such socket, or one that is no
+                Unix socket where it has to be one.
             LocalProtocolError: it is bound already.
         """
         if self._reactor is not None:
@@ -121,13 +126,7 @@ class ServerPort:
         endpoint = self.endpoint
         options = self.options
         if isinstance(endpoint, TLSEndpoint):
-            self.tls = server_options(
-                endpoint.certificate,
-                endpoint.privkey or None,
-                alpn=options.alpn,
-                client_ca=endpoint.clientca or None,
-                require_client_certificate=bool(endpoint.clientca),
-            )
+            self.tls = endpoint.options(options.alpn)
         table = ConnectionTable(
             self.name,
             reactor,
@@ -170,7 +169,14 @@ class ServerPort:
 
         if isinstance(endpoint, SystemdEndpoint):
             for descriptor in inherited_sockets(endpoint.name, environ, os.getpid()):
-                self._listeners.append(reactor.adopt_listener(guard, descriptor))
+                listener = reactor.adopt_listener(guard, descriptor)
+                self._listeners.append(listener)
+                if self._unix_only and isinstance(listener.address, Address):
+                    raise ConfigurationError(
+                        f"{self.name} needs a Unix socket, and systemd gave it {listener.address}; write "
+                        "ListenStream=/a/path in the .socket unit",
+                        f"endpoint '{endpoint}'",
+                    )
         elif isinstance(endpoint, UnixEndpoint):
             listener = reactor.listen_unix(guard, endpoint.path, backlog=endpoint.backlog, mode=endpoint.mode)
             self._listeners.append(listener)

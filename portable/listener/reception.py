@@ -9,6 +9,7 @@ import typing
 from portable.errors import RemoteProtocolError
 from portable.listener.proxied import ProxiedTransport
 from portable.listener.proxyheader import ProxyHeaderParser
+from portable.logpace import LogPace
 from portable.protocol import Protocol
 from portable.throttle import ThrottledTransport
 from portable.tls import TLSTransport
@@ -32,11 +33,16 @@ class HeaderReader(Protocol):
     """Reads a PROXY header and hands the connection on.
 
     Args:
+        drop: ends the connection, for a reason that is to be logged at that level.
         done: called with the transport, the header and the bytes that came after it.
     """
 
-    def __init__(self, name: str, done: typing.Callable[[Transport, ProxyHeader, bytes], object]) -> None:
-        self._name = name
+    def __init__(
+        self,
+        drop: typing.Callable[[Transport, int, str], object],
+        done: typing.Callable[[Transport, ProxyHeader, bytes], object],
+    ) -> None:
+        self._drop = drop
         self._done = done
         self._parser = ProxyHeaderParser()
         self._transport: Transport
@@ -51,9 +57,7 @@ class HeaderReader(Protocol):
         try:
             header = self._parser.next_header()
         except RemoteProtocolError as exc:
-            peer = self._transport.get_extra_info("peername")
-            _log.warning("%s: dropped a connection from the proxy %s: %s", self._name, peer, exc)
-            self._transport.abort()
+            self._drop(self._transport, logging.WARNING, f"PROXY header: {exc}")
             return
         if header is not None:
             self._done(self._transport, header, self._parser.take_rest())
@@ -100,6 +104,7 @@ class Reception:
         self._timeout = timeout
         self._throttle = throttle
         self._timers: dict[Guard, Timer] = {}
+        self._drops = LogPace()
 
     def connection_made(self, guard: Guard, transport: Transport) -> None:
         """Receive a connection."""
@@ -119,7 +124,7 @@ class Reception:
         if self._timeout:
             self._timers[guard] = self._clock.call_later(self._timeout, self._too_slow, guard)
         if tls is None or (from_proxy and not self._inside_tls):
-            guard.serve(transport, HeaderReader(self._name, functools.partial(self._header_read, guard)))
+            guard.serve(transport, HeaderReader(self._drop, functools.partial(self._header_read, guard)))
         else:
             self._start_tls(guard, transport, tls, b"", from_proxy)
 
@@ -136,9 +141,14 @@ class Reception:
     def _too_slow(self, guard: Guard) -> None:
         del self._timers[guard]
         if guard.transport is not None:
-            peer = guard.transport.get_extra_info("peername")
-            _log.info("%s: dropped %s, which sent no TLS handshake or PROXY header in time", self._name, peer)
-            guard.transport.abort()
+            self._drop(guard.transport, logging.INFO, "no TLS handshake or PROXY header in time")
+
+    def _drop(self, transport: Transport, level: int, why: str) -> None:
+        count = self._drops.count(self._clock.time())
+        if count:
+            peer = transport.get_extra_info("peername")
+            _log.log(level, "%s: dropped %d connection(s), the last from %s: %s", self._name, count, peer, why)
+        transport.abort()
 
     def _protocol(self, transport: Transport) -> StreamProtocol:
         protocol = self._factory()
@@ -172,7 +182,7 @@ class Reception:
 
     def _shaken_hands(self, guard: Guard, header_follows: bool) -> StreamProtocol:
         if header_follows:
-            return HeaderReader(self._name, functools.partial(self._header_read_in_tls, guard))
+            return HeaderReader(self._drop, functools.partial(self._header_read_in_tls, guard))
         self._received(guard)
         return self._protocol(typing.cast("TLSTransport", guard.protocol))
 

@@ -7,6 +7,7 @@ import typing
 
 from portable.deferred import Deferred
 from portable.errors import FAILURES
+from portable.logpace import LogPace
 from portable.peers import peer_key
 
 if typing.TYPE_CHECKING:
@@ -22,8 +23,8 @@ _log = logging.getLogger("portable.listener")
 # many looks in a row without progress: between one time-out and a quarter more, with neither a timer per
 # connection nor anything at all to do per byte.
 IDLE_PARTS = 4
-# Seconds between two lines in the log, or two searches for connections that went away unseen, under a flood.
-LOG_INTERVAL = 1.0
+# Seconds between two searches for connections that went away unseen, under a flood.
+SEARCH_INTERVAL = 1.0
 # Seconds between two looks, while draining, at connections whose protocol put another one in its place.
 POLL_INTERVAL = 0.05
 
@@ -64,8 +65,8 @@ class ConnectionTable:
         self._timer: Timer | None = None
         self._received = 0
         self._sent = 0
-        self._next_log = float("-inf")
-        self._unlogged = 0
+        self._refusals = LogPace()
+        self._ends = LogPace()
         self._next_search = float("-inf")
         self._closed = False
         self._draining: list[Deferred[int]] = []
@@ -140,12 +141,9 @@ class ConnectionTable:
 
     def _refuse(self, reason: str) -> None:
         self.refused += 1
-        self._unlogged += 1
-        now = self._clock.time()
-        if now >= self._next_log:
-            self._next_log = now + LOG_INTERVAL
-            _log.warning("%s: refused %d connection(s): %s", self._name, self._unlogged, reason)
-            self._unlogged = 0
+        count = self._refusals.count(self._clock.time())
+        if count:
+            _log.warning("%s: refused %d connection(s): %s", self._name, count, reason)
 
     def bytes_received(self) -> int:
         """Return the bytes received on all connections, ever."""
@@ -202,7 +200,7 @@ class ConnectionTable:
         """Forget connections that ended unseen. At most once a second: it looks at all of them."""
         now = self._clock.time()
         if now >= self._next_search:
-            self._next_search = now + LOG_INTERVAL
+            self._next_search = now + SEARCH_INTERVAL
             self.forget_unseen()
 
     def forget_unseen(self) -> None:
@@ -243,11 +241,16 @@ class ConnectionTable:
         if guard.quiet < IDLE_PARTS:
             return
         if waiting or meter.is_closing():
-            _log.info("%s: dropped a connection that does not take what we send", self._name)
+            self._log_end("does not take what we send")
             meter.abort()
         else:
-            _log.info("%s: closed an idle connection", self._name)
+            self._log_end("is idle")
             guard.close()
+
+    def _log_end(self, why: str) -> None:
+        count = self._ends.count(self._clock.time())
+        if count:
+            _log.info("%s: ended %d connection(s), the last of which %s", self._name, count, why)
 
     # Draining.
 

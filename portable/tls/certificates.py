@@ -1,8 +1,8 @@
 """Certificate and key files into an `ssl.SSLContext`, with errors that name the file and what is wrong with it.
 
 The standard library tells a certificate's validity only for the verified certificate of a peer, and the
-function that decodes a file is private. So `not_after` walks the few DER elements that lead to the date itself
-(RFC 5280 4.1): forty lines, and no dependency.
+function that decodes a file is private. So `not_after` and `host_names` walk the few DER elements that lead to
+the date and the names (RFC 5280 4.1 and 4.2.1.6): sixty lines, and no dependency.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from portable.errors import ConfigurationError, FileError
 from portable.files import read_file
 
-__all__ = ["Identity", "load_authorities", "load_identity", "not_after"]
+__all__ = ["Identity", "Leaf", "host_names", "load_authorities", "load_identity", "not_after"]
 
 # Bytes. A chain of ten certificates has 20 KB; the bundle of all public authorities 250 KB.
 MAX_FILE = 4 * 1024 * 1024
@@ -26,8 +26,12 @@ _PRIVATE_KEY = re.compile("-----BEGIN ([A-Z]+ )?PRIVATE KEY-----")
 # DER tags (X.690 8.1.2).
 _SEQUENCE = 0x30
 _EXPLICIT_0 = 0xA0
+_EXPLICIT_3 = 0xA3
+_DNS_NAME = 0x82
 _UTC_TIME = 0x17
 _GENERALIZED_TIME = 0x18
+# The object identifier 2.5.29.17.
+_SUBJECT_ALT_NAME = b"\x55\x1d\x11"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,18 @@ class Identity:
         return [self.certificate] if self.privkey is None else [self.certificate, self.privkey]
 
 
+class Leaf(typing.NamedTuple):
+    """What a certificate says of itself.
+
+    Attributes:
+        not_after: when it expires, in seconds since 1970 UTC.
+        names: the host names it is for.
+    """
+
+    not_after: float
+    names: list[str]
+
+
 class _PasswordMissing(Exception):
     """OpenSSL would ask on the terminal for a password."""
 
@@ -67,11 +83,8 @@ class _Password:
         return self._password
 
 
-def load_identity(context: ssl.SSLContext, identity: Identity) -> float:
+def load_identity(context: ssl.SSLContext, identity: Identity) -> Leaf:
     """Load the certificate and key into `context`.
-
-    Returns:
-        When the certificate expires, in seconds since 1970 UTC.
 
     Raises:
         ConfigurationError: names the file and what is wrong with it.
@@ -86,7 +99,8 @@ def load_identity(context: ssl.SSLContext, identity: Identity) -> float:
     password = _Password(identity.password)
     try:
         context.load_cert_chain(identity.certificate, keyfile, password)
-        return not_after(ssl.PEM_cert_to_DER_cert(found.group()))
+        certificate = ssl.PEM_cert_to_DER_cert(found.group())
+        return Leaf(not_after(certificate), host_names(certificate))
     except _PasswordMissing as exc:
         raise ConfigurationError("the private key is encrypted and no password was given", keyfile) from exc
     except ssl.SSLError as exc:
@@ -156,6 +170,30 @@ def not_after(certificate: bytes) -> float:
     return _time(end.tag, certificate[end.start : end.end].decode("ascii"))
 
 
+def host_names(certificate: bytes) -> list[str]:
+    """Return the host names in the subjectAltName of a DER certificate, in lower case; "*.example.org" too.
+
+    The name in its subject counts for nothing (RFC 9525 2).
+
+    Raises:
+        ValueError: this is not a certificate.
+    """
+    body = _element(certificate, 0, _SEQUENCE)
+    for field in _elements(certificate, _element(certificate, body.start, _SEQUENCE)):
+        if field.tag == _EXPLICIT_3:
+            for extension in _elements(certificate, _element(certificate, field.start, _SEQUENCE)):
+                # extnID, critical DEFAULT FALSE, extnValue
+                parts = _elements(certificate, extension)
+                if parts and certificate[parts[0].start : parts[0].end] == _SUBJECT_ALT_NAME:
+                    names = _elements(certificate, _element(certificate, parts[-1].start, _SEQUENCE))
+                    return [
+                        certificate[name.start : name.end].decode("latin-1").lower()
+                        for name in names
+                        if name.tag == _DNS_NAME
+                    ]
+    return []
+
+
 class _Element(typing.NamedTuple):
     tag: int
     start: int
@@ -176,6 +214,16 @@ def _element(data: bytes, position: int, tag: int | None = None) -> _Element:
     if start + length > len(data):
         raise ValueError("a certificate cut short")
     return _Element(head[0], start, start + length)
+
+
+def _elements(data: bytes, parent: _Element) -> list[_Element]:
+    """Return the elements that `parent` is made of."""
+    found: list[_Element] = []
+    position = parent.start
+    while position < parent.end:
+        found.append(_element(data, position))
+        position = found[-1].end
+    return found
 
 
 def _time(tag: int, text: str) -> float:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
+from portable.logpace import LogPace
 from portable.tls.certificates import Identity, load_authorities, load_identity
 
 if typing.TYPE_CHECKING:
@@ -61,6 +62,7 @@ class TLSOptions:
         server_side: whether we are the server.
         server_name: as a client, the name of the server; "" as a server.
         alpn: the protocols we offer or accept, best first.
+        failures: of handshakes, for the log.
     """
 
     def __init__(self, spec: _ServerSpec | _ClientSpec | _ContextSpec) -> None:
@@ -76,6 +78,7 @@ class TLSOptions:
         self._seen = self._signature()
         self._loaded = spec.load()
         self._session: ssl.SSLSession | None = None
+        self.failures = LogPace()
         self.warn_of_expiry()
 
     @property
@@ -175,8 +178,7 @@ def _file_signature(path: str) -> tuple[int, int, int, int] | None:
 
 @dataclass(frozen=True)
 class _ServerSpec:
-    identity: Identity
-    names: dict[str, Identity]
+    identities: tuple[Identity, ...]
     client_ca: str | None
     require_client_certificate: bool
     alpn: tuple[str, ...]
@@ -185,17 +187,16 @@ class _ServerSpec:
     server_name: str = ""
 
     def paths(self) -> list[str]:
-        files = self.identity.paths()
-        for identity in self.names.values():
-            files += identity.paths()
+        files = [path for identity in self.identities for path in identity.paths()]
         if self.client_ca is not None:
             files.append(self.client_ca)
         return files
 
     def load(self) -> Loaded:
         expiries: dict[str, float] = {}
-        default = self._context(self.identity, expiries)
-        contexts = {name: self._context(identity, expiries) for name, identity in self.names.items()}
+        contexts: dict[str, ssl.SSLContext] = {}
+        loaded = [self._context(identity, contexts, expiries) for identity in self.identities]
+        default = loaded[0]
 
         def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
             if name is not None and isinstance(connection, NamedSSLObject):
@@ -206,12 +207,20 @@ class _ServerSpec:
         default.sni_callback = choose
         return Loaded(default, expiries)
 
-    def _context(self, identity: Identity, expiries: dict[str, float]) -> ssl.SSLContext:
+    def _context(
+        self, identity: Identity, contexts: dict[str, ssl.SSLContext], expiries: dict[str, float]
+    ) -> ssl.SSLContext:
+        """Return the context of a certificate, and enter it for those of its names that have none yet."""
         context = _new_context(ssl.PROTOCOL_TLS_SERVER, self.alpn)
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
         if not self.tickets:
             context.num_tickets = 0
-        expiries[identity.certificate] = load_identity(context, identity)
+        leaf = load_identity(context, identity)
+        if not leaf.names and identity is not self.identities[0]:
+            raise ConfigurationError("is for no host name, so that nobody would get it", identity.certificate)
+        expiries[identity.certificate] = leaf.not_after
+        for name in leaf.names:
+            contexts.setdefault(name, context)
         if self.client_ca is not None:
             load_authorities(context, self.client_ca)
             required = self.require_client_certificate
@@ -236,7 +245,7 @@ class _ClientSpec:
         context = _new_context(ssl.PROTOCOL_TLS_CLIENT, self.alpn)
         expiries: dict[str, float] = {}
         if self.identity is not None:
-            expiries[self.identity.certificate] = load_identity(context, self.identity)
+            expiries[self.identity.certificate] = load_identity(context, self.identity).not_after
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -290,7 +299,7 @@ def server_options(
     alpn: Sequence[str] = (),
     client_ca: str | None = None,
     require_client_certificate: bool = False,
-    sni: Mapping[str, tuple[str, str | None]] | None = None,
+    others: Sequence[tuple[str, str | None]] = (),
     tickets: bool = True,
 ) -> TLSOptions:
     """Return the options of a server.
@@ -298,13 +307,14 @@ def server_options(
     Args:
         certificate: PEM file: our certificate, then the intermediate ones.
         privkey: PEM file of the private key; None if it stands in `certificate`.
-        password: of the private key, and of those in `sni` that have one.
+        password: of the private key, and of those of `others` that have one.
         alpn: protocols we speak, best first, such as ("h2", "http/1.1") (RFC 7301). A client that offers none
             of them, or does not offer any, is served too, and `alpn_protocol` is None.
         client_ca: PEM file of the authorities for clients' certificates. Clients are then asked for one.
         require_client_certificate: refuse clients without one; needs `client_ca`.
-        sni: for host names that clients ask for, the certificate and the private key (None: in the same file).
-            "*.example.org" stands for one label, as in "www.example.org". Other names get `certificate`.
+        others: certificates and private keys (None: in the same file) for further host names. A client that
+            asks for a name (SNI) gets the first certificate that is for it; if none is, or it asks for none,
+            `certificate`.
         tickets: let clients of TLS 1.3 resume sessions. For protocols in which a client sends, reads nothing
         and
             closes, this must be False: tickets come after the handshake, and a client's system answers unread
@@ -315,11 +325,8 @@ def server_options(
     """
     if require_client_certificate and client_ca is None:
         raise ConfigurationError("client certificates can only be required with the file of their authorities")
-    names: dict[str, Identity] = {}
-    for name, files in (sni or {}).items():
-        names[_host_name(name)] = Identity(files[0], files[1], password)
-    identity = Identity(certificate, privkey, password)
-    spec = _ServerSpec(identity, names, client_ca, require_client_certificate, _alpn(alpn), tickets)
+    identities = tuple([Identity(*files, password) for files in [(certificate, privkey), *others]])
+    spec = _ServerSpec(identities, client_ca, require_client_certificate, _alpn(alpn), tickets)
     return TLSOptions(spec)
 
 

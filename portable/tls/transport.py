@@ -534,11 +534,13 @@ class TLSTransport:
         self.abort()
 
     def _log_failure(self, error: TransportError | None) -> None:
-        if error is None:
-            return
         # Health checks and port scanners connect and go; that is no news.
-        level = logging.INFO if self._handshake_bytes else logging.DEBUG
-        logger.log(level, "TLS handshake with %s failed: %s", self._raw.get_extra_info("peername"), error)
+        if error is None or not self._handshake_bytes:
+            return
+        count = self._options.failures.count(self._clock.time())
+        if count:
+            peer = self._raw.get_extra_info("peername")
+            logger.info("%d TLS handshake(s) failed, the last with %s: %s", count, peer, error)
 
 
 def _cipher(engine: Engine) -> str | None:

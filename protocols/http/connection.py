@@ -6,7 +6,7 @@ What a connection is doing, and what limits the time for it:
     HEAD     part of a request is here               head_timeout
     RENDER   the resource works                      nothing; half_closed_timeout after the client's end
     BODY     it waits for the request's body         body_grace, min_body_rate
-    SEND     a long answer is being sent             write_timeout, min_write_rate
+    SEND     a long answer is being sent             write_timeout, min_write_rate: see `_check_progress`
     DISCARD  the body nobody read goes by            body_grace, min_body_rate
     LINGER   the last answer is sent; the client may have sent more, which is dropped    linger_timeout
     CLOSING  the transport flushes                   write_timeout, min_write_rate
@@ -24,7 +24,6 @@ import typing
 from portable.deferred import Deferred, ensure_deferred, fail, succeed
 from portable.errors import FAILURES, Cancelled, ConnectionLost, LocalProtocolError, TransportError
 from portable.protocol import Protocol
-from protocols.http.access import AccessRecord
 from protocols.http.encoder import CONTINUE
 from protocols.http.messages import FileBody, Response
 from protocols.http.parser import RequestParser
@@ -176,7 +175,7 @@ class HTTPServer(Protocol):
         if self._waiter is not None:
             self._break_body("body-cut")
         elif self._state == _RENDER:
-            self._arm(self._site.limits.half_closed_timeout)
+            self._wait_for_resource()
         return True
 
     def connection_lost(self, exc: TransportError | None) -> None:
@@ -197,7 +196,7 @@ class HTTPServer(Protocol):
             self._waiter = None
             waiter.errback(exc if isinstance(exc, ConnectionLost) else ConnectionLost("the client is gone"))
         if self._request is not None:
-            self._log_access(self._request)
+            self._site.log_access(self._request, self._peer, self._started, self._answer or 499, self._sent)
             self._request = None
 
     def pause_writing(self) -> None:
@@ -293,17 +292,23 @@ class HTTPServer(Protocol):
         if isinstance(rendered, Response):
             self._respond(rendered)
             return
-        # Nothing limits how long a resource may work.
-        self._deadline = 0.0
+        self._wait_for_resource()
         rendering: Deferred[Response] = (
             rendered if isinstance(rendered, Deferred) else ensure_deferred(rendered)
         )
         self._rendering = rendering
         rendering.add_callbacks(self._rendered, self._render_failed).add_errback(self._abort)
 
+    def _wait_for_resource(self) -> None:
+        """Let it work for as long as it likes, unless the client may be gone."""
+        if self._eof:
+            self._arm(self._site.limits.half_closed_timeout)
+        else:
+            self._deadline = 0.0
+
     def _refuse(self, error: RefusedRequest) -> None:
         """Answer something that is no request."""
-        _log.info("%s: refused: %s", self._peer, error)
+        self._site.log_refusal(self._peer, error)
         self._keep_alive = False
         self._answer = self._sent = 0
         site = self._site
@@ -330,7 +335,7 @@ class HTTPServer(Protocol):
                 _log.warning("a resource failed after its client had gone", exc_info=error)
             return
         if isinstance(error, RefusedRequest):
-            _log.info("%s: %s %s refused: %s", self._peer, request.method, request.target, error)
+            self._site.log_refusal(self._peer, error, request)
             self._respond(error_page(error.status, RULES[error.rule].reason))
             return
         # The request line is visible ASCII by now: it cannot forge a line of the log.
@@ -408,7 +413,7 @@ class HTTPServer(Protocol):
 
     def _finish(self, request: Request | None) -> None:
         """The answer is complete."""
-        self._log_access(request)
+        self._site.log_access(request, self._peer, self._started, self._answer, self._sent)
         self._request = None
         if self._keep_alive and not self._draining and self._broken is None:
             self._run()
@@ -417,27 +422,6 @@ class HTTPServer(Protocol):
             self._close()
         else:
             self._linger()
-
-    def _log_access(self, request: Request | None) -> None:
-        site = self._site
-        if site.access_log is None:
-            return
-        record = AccessRecord(
-            peer=self._peer,
-            time=self._started,
-            method=request.method if request is not None else "",
-            target=request.target if request is not None else "",
-            version=f"HTTP/{request.version[0]}.{request.version[1]}" if request is not None else "",
-            status=self._answer or 499,
-            bytes_sent=self._sent,
-            referer=request.headers.get("referer") if request is not None else None,
-            user_agent=request.headers.get("user-agent") if request is not None else None,
-            duration=max(0.0, site.wall_clock() - self._started),
-        )
-        try:
-            site.access_log(record)
-        except Exception:  # noqa: BLE001 - a full disk must not stop the service
-            _log.exception("the access log failed")
 
     # The request's body.
 
@@ -493,7 +477,7 @@ class HTTPServer(Protocol):
         self._body_time += self._site.clock.time() - self._body_since
         if self._state == _BODY:
             self._state = _RENDER
-            self._deadline = 0.0
+            self._wait_for_resource()
         elif self._state == _SEND:
             self._arm(self._site.limits.write_timeout)
 
@@ -523,7 +507,7 @@ class HTTPServer(Protocol):
             chunk = self._parser.next_body()
         except RefusedRequest as error:
             # Its request is answered: one more answer would be taken for that of the next one.
-            _log.info("%s: refused after the answer: %s", self._peer, error)
+            self._site.log_refusal(self._peer, error)
             self._linger()
             return False
         if chunk is not None:
@@ -588,7 +572,7 @@ class HTTPServer(Protocol):
         state = self._state
         if state == _IDLE:
             if self._transport.get_write_buffer_size():
-                self._check_progress(self._site.limits.write_timeout)
+                self._check_progress()
             else:
                 self._close()
                 self._arm(self._site.limits.write_timeout)
@@ -597,30 +581,27 @@ class HTTPServer(Protocol):
         elif state == _BODY or self._waiter is not None:
             self._break_body("body-timeout")
         elif state == _RENDER:
-            self._give_up()
+            # The client ended its side long ago, and there is still no answer.
+            self._transport.abort()
         elif state == _DISCARD:
             self._linger()
         elif state == _LINGER:
             self._close()
             self._arm(self._site.limits.write_timeout)
         else:
-            self._check_progress(self._site.limits.write_timeout)
+            self._check_progress()
 
-    def _give_up(self) -> None:
-        """The client ended its side long ago, and there is still no answer."""
-        self._transport.abort()
-
-    def _check_progress(self, seconds: float) -> None:
+    def _check_progress(self) -> None:
         """Abort if the client reads too slowly, or not at all; else look again later."""
+        limits = self._site.limits
+        least = limits.min_write_rate * limits.write_timeout
+        if self._sender is not None and self._sender.waits_for_source:
+            # A client that ended its side is found to be gone only when something is sent to it.
+            least = 1 if self._eof else 0
         sent = self._transport.get_extra_info("bytes_sent", 0)
-        sender = self._sender
-        if (
-            self._mark >= 0
-            and sent - self._mark < self._site.limits.min_write_rate * seconds
-            and not (sender is not None and sender.waits_for_source)
-        ):
-            _log.info("%s: reads too slowly; connection aborted", self._peer)
+        if self._mark >= 0 and sent - self._mark < least:
+            self._site.log_refusal(self._peer, "reads too slowly, or is gone")
             self._transport.abort()
             return
         self._mark = sent
-        self._arm(seconds)
+        self._arm(limits.write_timeout)

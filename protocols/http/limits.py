@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 __all__ = ["Limits"]
@@ -38,15 +39,29 @@ class Limits:
     # A body may take this long, and a second more for each min_body_rate bytes. The time that the resource
     # lets it wait does not count.
     body_grace: float = 20.0
-    min_body_rate: int = 1024
+    min_body_rate: float = 1024
     # While there is something to send, at least min_write_rate bytes per second must leave, taken over this
     # time; else the client does not read, and holds a file or a buffer.
     write_timeout: float = 30.0
-    min_write_rate: int = 128
+    min_write_rate: float = 128
     # After an answer that ends the connection, what the client still sends is read and dropped for this long
     # and this much: closing with data unread would reset the connection, and the answer would be lost.
     linger_timeout: float = 2.0
     linger_bytes: int = 1024 * 1024
     # A client that is gone and one that only ended its sending look alike. An answer under way may take this
-    # much longer to begin.
+    # much longer to begin; once it has begun, what it is made from may be silent for one write_timeout.
     half_closed_timeout: float = 10.0
+
+    def throttled(self, throttle: float) -> Limits:
+        """Return the limits of connections that we slow down ourselves: nobody is to be blamed for that.
+
+        Args:
+            throttle: bytes per second in each direction; 0 for no limit.
+        """
+        if not throttle:
+            return self
+        return dataclasses.replace(
+            self,
+            min_body_rate=min(self.min_body_rate, throttle / 2),
+            min_write_rate=min(self.min_write_rate, throttle / 2),
+        )

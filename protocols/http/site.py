@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import typing
 
+from portable.logpace import LogPace
+from protocols.http.access import AccessRecord
 from protocols.http.encoder import HeadEncoder
 from protocols.http.grammar import METHODS
 from protocols.http.limits import Limits
@@ -12,11 +15,12 @@ from protocols.http.resource import allow_options, error_page, find_resource, me
 
 if typing.TYPE_CHECKING:
     from portable.clock import Clock
-    from protocols.http.access import AccessRecord
     from protocols.http.request import Request
     from protocols.http.resource import Rendered, Resource
 
 __all__ = ["SiteState"]
+
+_log = logging.getLogger("protocols.http")
 
 _NOT_TRACE = METHODS - {"TRACE"}
 
@@ -48,7 +52,43 @@ class SiteState:
         self.limits = limits
         self.access_log = access_log
         self.wall_clock = wall_clock
+        self._refusals = LogPace()
         self.encoder = HeadEncoder(server, wall_clock)
+
+    def log_access(
+        self, request: Request | None, peer: typing.Any, began: float, status: int, sent: int
+    ) -> None:
+        """Tell the access log of an answer, if there is one.
+
+        Args:
+            request: None if it was refused before it was known to be well-formed.
+            peer, began, status, sent: see `AccessRecord`.
+        """
+        if self.access_log is None:
+            return
+        record = AccessRecord(
+            peer=peer,
+            time=began,
+            method=request.method if request is not None else "",
+            target=request.target if request is not None else "",
+            version=f"HTTP/{request.version[0]}.{request.version[1]}" if request is not None else "",
+            status=status,
+            bytes_sent=sent,
+            referer=request.headers.get("referer") if request is not None else None,
+            user_agent=request.headers.get("user-agent") if request is not None else None,
+            duration=max(0.0, self.wall_clock() - began),
+        )
+        try:
+            self.access_log(record)
+        except Exception:  # noqa: BLE001 - a full disk must not stop the service
+            _log.exception("the access log failed")
+
+    def log_refusal(self, peer: typing.Any, why: object, request: Request | None = None) -> None:
+        """Say in the log that a request was refused, or its client cut off; not for each under a flood."""
+        count = self._refusals.count(self.clock.time())
+        if count:
+            where = "" if request is None else f"{request.method} {request.target}: "
+            _log.info("%d request(s) refused, the last one from %s: %s%s", count, peer, where, why)
 
     def render(self, request: Request) -> Rendered:
         """Return what the resource that `request` names answers, or what a server answers by itself.

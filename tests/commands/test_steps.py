@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 import typing
 
 import pytest
@@ -69,6 +70,30 @@ def test_a_stale_file_is_replaced(tmp_path: pathlib.Path, content: str) -> None:
     path.write_text(content.replace("SELF", str(os.getpid())))
     PidFile(str(path)).create()
     assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_zombie_is_no_live_server(tmp_path: pathlib.Path) -> None:
+    # A name that looks like the end of the name, and a state.
+    (tmp_path / "x) S (").symlink_to("/bin/true")
+    with subprocess.Popen([str(tmp_path / "x) S (")]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        path = tmp_path / "x.pid"
+        path.write_text(f"{ended.pid}\n")
+        PidFile(str(path)).create()
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_system_that_tells_no_states_has_no_zombies(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*words: object, **more: object) -> typing.NoReturn:
+        raise FileNotFoundError
+
+    path = tmp_path / "x.pid"
+    path.write_text(f"{os.getppid()}\n")
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(CommandError, match="another server is running"):
+        PidFile(str(path)).refuse_live()
 
 
 def test_a_process_of_another_user_is_alive(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,25 @@ def test_there_and_back(unix: Reactor, tmp_path: pathlib.Path) -> None:
     assert server.calls == ["made", "data", "eof", "lost"]
 
 
+def test_whose_the_other_end_is(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """The user id, or None from a backend that cannot tell; never of a TCP connection, nor of a closed one."""
+    path = str(tmp_path / "s")
+    server = End()
+    unix.listen_unix(lambda: server, path)
+    client = wait_for(unix, unix.connect_unix(End, path))
+    wait_until(unix, lambda: server.made)
+    known = None if unix.name == "nio" or not hasattr(socket, "SO_PEERCRED") else os.getuid()
+    for end in (client, server):
+        assert end.transport.get_extra_info("peer_uid") == known
+    client.transport.close()
+    wait_until(unix, lambda: client.lost and server.lost)
+    assert client.transport.get_extra_info("peer_uid") is None
+    by_tcp = wait_for(unix, unix.connect(End, "127.0.0.1", port_of(unix.listen(End, "127.0.0.1"))))
+    assert by_tcp.transport.get_extra_info("peer_uid") is None
+    by_tcp.transport.abort()
+    wait_until(unix, lambda: by_tcp.lost)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o777])
 def test_mode(unix: Reactor, tmp_path: pathlib.Path, mode: int) -> None:
     """The file has its permissions before the first connection."""

@@ -59,6 +59,8 @@ class FakeDatagramTransport:
 class FakeReactor(ManualClock):
     """A manual clock that also listens: `accept` makes the connections. Binding a port twice fails."""
 
+    capabilities: frozenset[str] = frozenset()
+
     def __init__(self) -> None:
         super().__init__()
         self.listeners: list[FakeListener] = []

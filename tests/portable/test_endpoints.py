@@ -33,6 +33,11 @@ if typing.TYPE_CHECKING:
         ("tcp:80:interface=\\:\\:1:reuse_port=0", TCPEndpoint(80, "::1")),
         ("tls:8443:certificate=c.pem:privkey=k.pem", TLSEndpoint(8443, "c.pem", "k.pem")),
         ("tls:1:certificate=[C:\\c.pem]:clientca=a=b", TLSEndpoint(1, "C:\\c.pem", clientca="a=b")),
+        ("tls:1:certificate=a:certificate=b", TLSEndpoint(1, "a", others=(("b", ""),))),
+        (
+            "tls:1:certificate=a:privkey=b:certificate=c:privkey=d",
+            TLSEndpoint(1, "a", "b", others=(("c", "d"),)),
+        ),
         ("unix:/run/x.sock:mode=660", UnixEndpoint("/run/x.sock", 0o660)),
         ("unix:a\\:b\\\\c:backlog=1", UnixEndpoint("a:b\\c", None, 1)),
         ("unix:/run/[x]", UnixEndpoint("/run/[x]")),
@@ -79,6 +84,8 @@ def test_connecting_strings(text: str, endpoint: ClientEndpoint) -> None:
         ("tcp:80:backlog=0", "from 1 to"),
         ("tcp:80:reuse_port=yes", "0 or 1, not 'yes'"),
         ("tls:443", "add :certificate=FILE"),
+        ("tls:443:certificate=a:privkey=b:certificate=c", "as many privkey as certificate"),
+        ("tls:443:certificate=a:clientca=b:clientca=c", "given twice"),
         ("unix:", "a path is missing"),
         ("unix:a\0b", "NUL"),
         ("unix:x:mode=rw", "octal permissions such as 660"),
@@ -100,6 +107,7 @@ def test_a_wrong_listening_string_says_what_and_where(text: str, complaint: str)
         ("tcp:80", "a port is missing"),
         ("tcp:h:0", "from 1 to 65535"),
         ("tcp:::1:80", "a host is missing"),
+        ("tls:h:1:certificate=a:certificate=b", "given twice"),
         ("tls:h:1:privkey=k", "privkey without a certificate"),
         ("systemd:x", "no kind of endpoint to connect to"),
         ("tcp:h:1:timeout=soon", "seconds above 0"),
@@ -118,9 +126,12 @@ PORTS = st.integers(0, 65535)
 BACKLOGS = st.integers(1, 65535)
 INTERFACES = st.sampled_from(["", "localhost", "::1", "fe80::1", "127.0.0.1", "::"])
 MAYBE = st.just("") | WORDS
+UNKEYED = st.lists(st.tuples(WORDS, st.just("")), max_size=2).map(tuple)
+KEYED = st.lists(st.tuples(WORDS, WORDS), max_size=2).map(tuple)
 LISTENING: st.SearchStrategy[Endpoint] = st.one_of(
     st.builds(TCPEndpoint, PORTS, INTERFACES, BACKLOGS, st.booleans()),
-    st.builds(TLSEndpoint, PORTS, WORDS, MAYBE, MAYBE, INTERFACES, BACKLOGS, st.booleans()),
+    st.builds(TLSEndpoint, PORTS, WORDS, st.just(""), MAYBE, INTERFACES, BACKLOGS, st.booleans(), UNKEYED),
+    st.builds(TLSEndpoint, PORTS, WORDS, WORDS, MAYBE, INTERFACES, BACKLOGS, st.booleans(), KEYED),
     st.builds(UnixEndpoint, WORDS, st.none() | st.integers(0, 0o777), BACKLOGS),
     st.builds(SystemdEndpoint, WORDS),
 )

@@ -331,18 +331,47 @@ def test_relay_closes_what_cannot_half_close(monkeypatch: pytest.MonkeyPatch) ->
     assert pair.a.lost
 
 
-def test_relay_ends_both_when_one_breaks() -> None:
+@pytest.mark.parametrize("broken", [True, False])
+@pytest.mark.parametrize("size", [1, HIGH_WATER + 1])
+def test_relay_ends_both_when_one_is_lost(broken: bool, size: int) -> None:
     pair = Pair()
     pair.b.window = 0
-    pair.a.receive(b"x" * (HIGH_WATER + 1))
+    pair.a.receive(b"x" * size)
     pair.b.receive(b"last words")
-    pair.a.lose(ConnectionReset("gone"))
+    if broken:
+        pair.a.lose(ConnectionReset("gone"))
+    else:
+        pair.a.close()
+    pair.clock.advance(0)
     assert pair.a.take() == b"last words"
-    assert pair.b.get_write_buffer_size() == HIGH_WATER + 1
+    assert pair.b.get_write_buffer_size() == size
     pair.b.allow(None)
-    assert pair.b.take() == b"x" * (HIGH_WATER + 1)
+    assert pair.b.take() == b"x" * size
     assert pair.b.lost
-    assert pair.b.lost_reason is None
+    # Half a stream must not end like a whole one.
+    assert pair.b.aborted is broken
+    pair.clock.advance(LINGER)
+    assert pair.clock.next_time() is None
+
+
+def test_relay_sends_what_came_just_before_the_break() -> None:
+    pair = Pair()
+    pair.a.receive(b"half of it")
+    pair.a.lose(ConnectionReset("gone"))
+    pair.clock.advance(0)
+    assert pair.b.take() == b"half of it"
+    assert pair.b.aborted
+
+
+def test_relay_closes_what_lacks_nothing() -> None:
+    pair = Pair()
+    pair.a.receive(b"all of it")
+    pair.a.receive_eof()
+    pair.a.lose(ConnectionReset("gone"))
+    pair.clock.advance(0)
+    assert pair.b.take() == b"all of it"
+    assert pair.b.lost
+    assert not pair.b.aborted
 
 
 def test_joining_after_one_end_was_lost_closes_the_other() -> None:

@@ -108,6 +108,13 @@ def test_files_in_endpoints_are_made_absolute(tmp_path: typing.Any, monkeypatch:
     monkeypatch.chdir(tmp_path)
     parsed = option("endpoint").parse("tls:0:certificate=c.pem:privkey=k.pem")
     assert parsed == f"tls:0:certificate={tmp_path}/c.pem:privkey={tmp_path}/k.pem"
+    assert option("endpoint").parse("tls:0:certificate=c.pem:certificate=d.pem") == (
+        f"tls:0:certificate={tmp_path}/c.pem:certificate={tmp_path}/d.pem"
+    )
+    parsed = option("endpoint").parse("tls:0:certificate=c:privkey=k:certificate=d:privkey=l")
+    assert parsed == "tls:0" + "".join(
+        [f":certificate={tmp_path}/{cert}:privkey={tmp_path}/{key}" for cert, key in ("ck", "dl")]
+    )
     assert option("endpoint").parse("unix:x.sock:mode=660") == f"unix:{tmp_path}/x.sock:mode=660"
     assert option("client-endpoint").parse("tls:h:1:ca=ca.pem") == f"tls:h:1:ca={tmp_path}/ca.pem"
 

@@ -229,6 +229,8 @@ def test_certificates_that_endpoints_name_must_be_good(tmp_path: pathlib.Path) -
         with pytest.raises(ConfigurationError, match=bad) as caught:
             tap.make_entry(kind, {"listen": [good, f"tls:0:certificate={tmp_path}/{bad}"]}).verify()
         assert caught.value.where == "options.listen"
+        with pytest.raises(ConfigurationError, match=bad):
+            tap.make_entry(kind, {"listen": [f"{good}:certificate={tmp_path}/{bad}"]}).verify()
 
 
 def test_the_kind_checks_last() -> None:

@@ -7,11 +7,11 @@ import time
 import typing
 
 from portable.accounts import Accounts, account_options
-from portable.errors import ConfigurationError, FileError
+from portable.errors import ConfigurationError
 from portable.listening import listening_options, server_ports
 from portable.options import Kind, Option
 from portable.peers import PeerSet
-from portable.service import PortService
+from portable.recording import RecordingService
 from protocols.servers.socks.trafficlog import TrafficLog
 from protocols.servers.socks.users import PasswordCheck, UserCheck
 from protocols.socks import v4, v5
@@ -20,7 +20,6 @@ from protocols.socks.rules import Rules, parse_rule
 from protocols.socks.server import SocksServer
 
 if typing.TYPE_CHECKING:
-    from portable.deferred import Deferred
     from portable.reactor import Reactor
     from portable.service import Service
     from portable.transport import Address
@@ -35,7 +34,7 @@ _THIS_MACHINE = ("127.0.0.0/8", "::1", "unix")
 _LIMITS = Limits()
 
 
-class SocksService(PortService):
+class SocksService(RecordingService[TrafficLog]):
     """One proxy on any number of ports.
 
     Args:
@@ -43,23 +42,23 @@ class SocksService(PortService):
     """
 
     def __init__(self, values: typing.Mapping[str, typing.Any]) -> None:
-        super().__init__(KIND.name, server_ports(values, KIND.name, self._make_protocol))
+        super().__init__(
+            KIND.name,
+            server_ports(values, KIND.name, self._make_protocol),
+            open_log=TrafficLog,
+            log_path=values["log"],
+            log_option="--log",
+        )
         self._values = values
         self._rules = _rules(values)
         self._accounts = _accounts(values)
-        self._log: TrafficLog | None = None
         self._shared: SharedState | None = None
 
     def bind(self, reactor: Reactor) -> None:
-        """See `Service.bind`. Opens the log and reads the passwords too: their folders may be root's."""
+        """See `Service.bind`. Reads the passwords too: their folder may be root's."""
         values = self._values
         if self._accounts is not None:
             self._accounts.load()
-        if values["log"] is not None:
-            try:
-                self._log = TrafficLog(values["log"])
-            except FileError as error:
-                raise ConfigurationError(str(error), "--log") from error
         self._shared = SharedState(
             reactor,
             self._policy(reactor),
@@ -97,35 +96,15 @@ class SocksService(PortService):
         versions = (v4.VERSION, v5.VERSION) if values["socks5"] else (v4.VERSION,)
         return Policy(serves, self._rules, frozenset(versions), check_user)
 
-    def release(self) -> None:
-        """See `Service.release`."""
-        super().release()
-        if self._log is not None:
-            self._log.close()
-
-    def start(self) -> None:
-        """See `Service.start`."""
-        reactor = self.reactor
-        if reactor is not None and self._log is not None:
-            self._log.start(reactor, reactor if "threads" in reactor.capabilities else None)
-        super().start()
-
-    def stop(self, seconds: float) -> Deferred[None]:
-        """See `Service.stop`. The log is complete when this is done."""
-        stopping = super().stop(seconds)
-        return stopping if self._log is None else stopping.add_both(self._log.close_after)
-
     def reload(self) -> None:
-        """See `Service.reload`. Reads the passwords again, and opens the log anew: it may have been renamed."""
+        """See `Service.reload`. Reads the passwords again."""
         super().reload()
-        if self._log is not None:
-            self._log.reopen()
         if self._accounts is not None:
             self._accounts.load()
 
     def _record(self, record: Record) -> None:
-        if self._log is not None:
-            self._log(record)
+        if self.log is not None:
+            self.log(record)
 
     def _own_addresses(self) -> list[Address | str]:
         return [port.address for port in self.ports()]

@@ -1,8 +1,10 @@
 """Running programs that answer requests by CGI (`protocols.cgi`), each in a process of its own.
 
-The request's body goes in, and the output comes out, no faster than the other side takes them. A program ends
-by itself, or is ended with all that it has started: when its client goes, when it breaks a rule, when its time
-is over. What it writes to its standard error stands in the log.
+A program begins when the whole of the request's body is here (`spool`): few may run at a time, and a client
+that sends its body slowly must not be one of the few. So a program is not heard before its client has sent
+everything; what it puts out then leaves no faster than the client takes it. A program ends by itself, or is
+ended with all that it has started: when its client goes, when it breaks a rule, when its time is over. What it
+writes to its standard error stands in the log.
 """
 
 from __future__ import annotations
@@ -18,17 +20,18 @@ from protocols.http.messages import Response
 from protocols.http.resource import error_page, redirect
 from protocols.http.rules import RefusedRequest
 from protocols.servers.web.programrun import Output, ProgramFailed, Run
+from protocols.servers.web.spool import NoRoom, Spool
 from protocols.servers.web.turns import NoTurn, Turns
 
 if typing.TYPE_CHECKING:
     from portable.clock import Clock
     from portable.files import OpenFile
-    from portable.reactor import Processes
+    from portable.reactor import Processes, Threads
     from protocols.http.request import Request
     from protocols.http.resource import Rendered
     from protocols.servers.web.processors import Answer, Program
 
-    class Host(Clock, Processes, typing.Protocol):
+    class Host(Clock, Processes, Threads, typing.Protocol):
         """What running programs needs of a reactor."""
 
     # Renders a request that a program has sent on to another path of this server.
@@ -36,7 +39,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["DEFAULT_SECONDS", "MAX_REDIRECTS", "MAX_RUNNING", "CGIPrograms"]
 
-# Seconds that a program may take for everything, its client's slowness included.
+# Seconds that a program may take for everything, its client's slowness in taking the answer included.
 DEFAULT_SECONDS = 60.0
 # At the same time. Each is a process: more of them would not become faster by being run together.
 MAX_RUNNING = 20
@@ -74,6 +77,7 @@ class CGIPrograms:
         self._interpreter = interpreter
         self._extra = dict(extra or {})
         self._turns = Turns(host, most)
+        self._spool = Spool(host)
 
     def render(self, request: Request, program: Program, opened: OpenFile) -> Answer:
         """See `Processor.render`."""
@@ -88,17 +92,17 @@ class CGIPrograms:
             # CONTENT_LENGTH is how a program finds the end of the body (RFC 3875 4.2).
             raise RefusedRequest("length-required")
         try:
-            await self._turns.take()
+            run = await ensure_deferred(self._start(request, program))
+            head = await run.head
+            if head.redirect or head.status in {204, 304}:
+                # There is no body to send, but the program may not have read all of the request's yet.
+                await run.drain()
         except NoTurn as error:
             _log.warning("%r is not run, as so many others are: %s", program.path, error)
             return error_page(503, headers=[("Retry-After", "1")])
-        try:
-            run = self._start(request, program)
-            head = await run.head
-            if head.redirect or head.status in {204, 304}:
-                # There is no body to send. But the program may not have read all of the request's yet, which
-                # nobody may do any more once that is answered.
-                await run.drain()
+        except NoRoom as error:
+            _log.warning("%r is not run, as there is no room for its input: %s", program.path, error)
+            return error_page(503, headers=[("Retry-After", "1")])
         except ProgramFailed as error:
             _log.warning("%r: %s", program.path, error)
             return error_page(error.status)
@@ -108,7 +112,19 @@ class CGIPrograms:
             return Response(head.status, head.headers)
         return Response(head.status, head.headers, Output(run, head.length, request.method == "HEAD"))
 
-    def _start(self, request: Request, program: Program) -> Run:
+    async def _start(self, request: Request, program: Program) -> Run:
+        """Receive the body, wait for a turn, and start `program`."""
+        body = await ensure_deferred(self._spool.receive(request.body))
+        try:
+            await self._turns.take()
+        except BaseException:
+            body.close()
+            raise
+
+        def ended() -> None:
+            self._turns.give_back()
+            body.close()
+
         environ = environment(
             request,
             script_name=program.script_name,
@@ -117,7 +133,7 @@ class CGIPrograms:
             filename=program.path,
         )
         environ.update(self._extra)
-        run = Run(self._host, request.body, program.path, self._seconds, self._turns.give_back)
+        run = Run(self._host, body, program.path, self._seconds, ended)
         try:
             # No words of the query string: programs have taken them for options (CVE-2012-1823).
             self._host.spawn(
@@ -127,7 +143,7 @@ class CGIPrograms:
                 cwd=posixpath.dirname(program.path),
             )
         except FrameworkError as error:
-            self._turns.give_back()
+            ended()
             raise ProgramFailed(500, f"cannot be run: {error} (programs are looked for in {PATH})") from error
         return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import typing
@@ -13,7 +14,8 @@ from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
 from portable.listening import listener_options, listening_options, server_ports
 from portable.options import Kind, Option
-from portable.service import PortService
+from portable.recording import RecordingService
+from protocols.http.limits import Limits
 from protocols.http.resource import error_page, find_resource
 from protocols.http.server import Site
 from protocols.servers.telnet import TelnetService
@@ -26,7 +28,6 @@ from protocols.servers.web.pythonpages import OutputPages, ResourcePages
 from protocols.servers.web.static import DEFAULT_INDEX, DEFAULT_TYPE, StaticFile, StaticFolder
 
 if typing.TYPE_CHECKING:
-    from portable.deferred import Deferred
     from portable.files import OpenFile
     from portable.protocol import ProtocolFactory
     from portable.reactor import Reactor
@@ -40,6 +41,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
 
 DEFAULT_PORT = 8080
+_LIMITS = Limits()
 _ALPN = ListenerOptions(alpn=("http/1.1",))
 # In place of names of processors: the folder has no programs, and all files are sent.
 _NONE = "none"
@@ -74,7 +76,7 @@ def load_resource(dotted_name: str) -> Resource:
     return typing.cast("Resource", resource)
 
 
-class WebService(PortService):
+class WebService(RecordingService[AccessLog]):
     """One site on any number of ports.
 
     Args:
@@ -97,56 +99,38 @@ class WebService(PortService):
             )
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
         consoles = [] if values["telnet"] is None else [_make_console(resource, values)]
-        super().__init__(KIND.name, ports, children=consoles)
+        super().__init__(
+            KIND.name,
+            ports,
+            open_log=AccessLog,
+            log_path=values["logfile"],
+            log_option="--logfile",
+            children=consoles,
+        )
         self._resource = resource
         self._folder = folder
         self._processors = _processor_names(values)
         self._seconds: float = values["script-timeout"]
-        self._logfile: str | None = values["logfile"]
-        self._access_log: AccessLog | None = None
+        self._limits = dataclasses.replace(
+            _LIMITS, max_body=values["max-body"], idle_timeout=values["keep-alive"]
+        ).throttled(values["throttle"])
         self._site: Site | None = None
 
     def bind(self, reactor: Reactor) -> None:
-        """See `Service.bind`. Opens the access log too: its folder may be root's."""
-        if self._logfile is not None:
-            try:
-                self._access_log = AccessLog(self._logfile)
-            except FileError as error:
-                raise ConfigurationError(str(error), "--logfile") from error
+        """See `Service.bind`."""
         if isinstance(self._resource, UserDirectory):
             self._resource.start(reactor)
-        self._site = Site(self._resource, clock=reactor, access_log=self._access_log)
         super().bind(reactor)
-
-    def release(self) -> None:
-        """See `Service.release`."""
-        super().release()
-        if self._access_log is not None:
-            self._access_log.close()
+        self._site = Site(self._resource, clock=reactor, limits=self._limits, access_log=self.log)
 
     def start(self) -> None:
         """See `Service.start`."""
         reactor = self.reactor
-        if reactor is not None:
-            threads = reactor if "threads" in reactor.capabilities else None
-            if self._folder is not None:
-                self._folder.threads = threads
-                if self._processors:
-                    self._folder.processors = self._make_processors(reactor)
-            if self._access_log is not None:
-                self._access_log.start(reactor, threads)
+        if reactor is not None and self._folder is not None:
+            self._folder.threads = reactor if "threads" in reactor.capabilities else None
+            if self._processors:
+                self._folder.processors = self._make_processors(reactor)
         super().start()
-
-    def stop(self, seconds: float) -> Deferred[None]:
-        """See `Service.stop`. The log is complete when this is done."""
-        stopping = super().stop(seconds)
-        return stopping if self._access_log is None else stopping.add_both(self._access_log.close_after)
-
-    def reload(self) -> None:
-        """See `Service.reload`. Opens the access log anew: it may have been renamed."""
-        super().reload()
-        if self._access_log is not None:
-            self._access_log.reopen()
 
     def _make_processors(self, reactor: Reactor) -> Processors:
         made: dict[str, Processor] = {
@@ -160,7 +144,7 @@ class WebService(PortService):
                 extra={"REDIRECT_STATUS": "200"},
             ),
             "epy": OutputPages(reactor, self._seconds),
-            "rpy": ResourcePages(reactor),
+            "rpy": ResourcePages(reactor, self._seconds),
         }
         return Processors({name: made[name] for name in self._processors})
 
@@ -340,7 +324,20 @@ KIND = Kind(
             "script-timeout",
             "duration",
             DEFAULT_SECONDS,
-            "time that a cgi, php or epy program may take",
+            "time that a cgi, php or epy program may take, and an rpy file to define its resource",
+            minimum=0.1,
+        ),
+        Option(
+            "max-body",
+            "size",
+            _LIMITS.max_body,
+            "longest body of a request, such as an upload to a program; a longer one is refused (413)",
+        ),
+        Option(
+            "keep-alive",
+            "duration",
+            _LIMITS.idle_timeout,
+            "how long a connection may wait for its next request",
             minimum=0.1,
         ),
         Option("class", "str", None, "serve this resource class instead", metavar="MODULE.CLASS"),

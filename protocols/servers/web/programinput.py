@@ -11,7 +11,6 @@ if typing.TYPE_CHECKING:
     from portable.clock import Clock
     from portable.deferred import Deferred
     from portable.transport import Transport
-    from protocols.http.request import RequestBody
 
 __all__ = ["MAX_ERRORS", "MAX_ERROR_LINE", "MAX_ERROR_LINES", "ErrorLines", "Feeder"]
 
@@ -28,12 +27,18 @@ class Feeder:
     """Writes a request's body to a program, as fast as that reads it.
 
     Args:
+        next_chunk: gives the next bytes, b"" at the end.
         on_error: called when the body cannot be read to its end.
     """
 
-    def __init__(self, clock: Clock, body: RequestBody, on_error: typing.Callable[[Exception], object]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        next_chunk: typing.Callable[[], Deferred[bytes]],
+        on_error: typing.Callable[[Exception], object],
+    ) -> None:
         self._clock = clock
-        self._body = body
+        self._next_chunk = next_chunk
         self._on_error = on_error
         self._pacer: Pacer | None = None
         self._reading: Deferred[bytes] | None = None
@@ -68,7 +73,7 @@ class Feeder:
         if pacer is None:
             return False
         pacer.hold()
-        reading = self._body.next_chunk()
+        reading = self._next_chunk()
         self._reading = reading
         reading.add_callbacks(self._read, self._failed)
         return True

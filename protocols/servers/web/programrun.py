@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
     from portable.clock import Clock, Timer
     from portable.errors import TransportError
     from portable.process import Process
-    from protocols.http.request import RequestBody
+    from protocols.servers.web.spool import SpooledBody
 
 __all__ = ["EXIT_WAIT", "KILL_GRACE", "Output", "ProgramFailed", "Run"]
 
@@ -40,8 +40,8 @@ class Run(ProcessProtocol):
     """One process from its start to its end.
 
     Attributes:
-        head: fires with what comes before the body. Fails with ProgramFailed, or RefusedRequest where the
-            client's body broke a rule. Cancelling kills the process.
+        head: fires with what comes before the body. Fails with ProgramFailed, or with FileError where the
+            request's body cannot be read from the disk. Cancelling kills the process.
     """
 
     _process: Process
@@ -49,7 +49,7 @@ class Run(ProcessProtocol):
     def __init__(
         self,
         clock: Clock,
-        body: RequestBody,
+        body: SpooledBody,
         name: str,
         seconds: float,
         on_end: typing.Callable[[], object],
@@ -60,7 +60,7 @@ class Run(ProcessProtocol):
         self._seconds = seconds
         self._on_end = on_end
         self._parser: HeadParser | None = HeadParser()
-        self._feeder = Feeder(clock, body, self._body_failed)
+        self._feeder = Feeder(clock, body.next_chunk, self._body_failed)
         self._errors = ErrorLines(name)
         self._timer: Timer | None = None
         self._started = False
@@ -241,7 +241,6 @@ class Run(ProcessProtocol):
         if self._killed or (self._done and self._returncode is not None and self._returncode < 0):
             raise ProgramFailed(502, f"{self._name!r} was ended before it was done")
         if self._done:
-            # Nobody may read the request's body once its answer is complete.
             self._feeder.stop()
             return b""
         self._waiter = Deferred(self._forget_waiter)

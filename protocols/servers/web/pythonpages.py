@@ -1,7 +1,8 @@
 """Python files as pages: ".epy", whose output is the page, and ".rpy", which define a resource.
 
 Both are run in this process, and may do whatever the server may. They run in threads, so that a slow one holds
-up no connection; one that never ends holds its thread for good, which is why few run at a time.
+up no connection, and few at a time. One that takes too long is interrupted, which ends a loop without end; only
+what waits in C for something that never comes, or defends itself, holds its thread for good, and its turn.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import typing
 
 from portable.deferred import Deferred, ensure_deferred, succeed
 from portable.errors import TimedOut
+from portable.running.interruption import Interruptible
 from protocols.http.messages import Response
 from protocols.http.resource import error_page
 from protocols.servers.web.turns import NoTurn, Turns
 
 if typing.TYPE_CHECKING:
-    from portable.clock import Clock
+    from portable.clock import Clock, Timer
     from portable.files import OpenFile
     from portable.reactor import Threads
     from protocols.http.request import Request
@@ -42,6 +44,8 @@ MAX_BODY = 1024 * 1024
 MAX_PAGE = 16 * 1024 * 1024
 # Files at a time, of each kind: the pool has a handful of threads, and listings of folders need some, too.
 MAX_RUNNING = 2
+# Seconds between interruptions of one that goes on: it may have caught the first, to clean up.
+INTERRUPT_EVERY = 1.0
 # Resources that are kept.
 MAX_LOADED = 1000
 
@@ -62,34 +66,60 @@ class _Worker:
 
     Args:
         host: the reactor.
+        seconds: that one may take.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, seconds: float) -> None:
         self._host = host
+        self._seconds = seconds
         self._turns = Turns(host, MAX_RUNNING)
 
-    async def run(self, seconds: float, function: typing.Callable[..., T], *args: object) -> T:
-        """Return the result of `function(*args)`.
+    async def run(self, path: str, function: typing.Callable[..., T], *args: object) -> T:
+        """Return the result of `function(path, *args)`.
 
         Raises:
             NoTurn: it is not its turn in time.
-            TimedOut: it takes more than `seconds` (0 for no limit). It goes on, and keeps its turn until then.
+            TimedOut: it takes too long. It is interrupted, and keeps its turn until it ends.
             Exception: what the function raises.
         """
         await self._turns.take()
         # Not the thread's own Deferred: cancelling that could be too early or too late to know when it ends.
         result: Deferred[T] = Deferred()
-        working = self._host.run_in_thread(function, *args)
-        working.add_both(self._ended).add_callbacks(result.callback, result.errback)
-        if seconds:
-            result = result.timeout(seconds, self._host)
-        return await result
+        result.timeout(self._seconds, self._host)
+        # Made after that time-out, so it comes after it: what an interrupted call says is not the result.
+        call = Interruptible(lambda: function(path, *args))
+        limit = _Limit(self._host, self._seconds, call)
 
-    def _ended(self, result: typing.Any) -> typing.Any:
-        self._turns.give_back()
-        if isinstance(result, Exception):
-            raise result
-        return result
+        def ended(outcome: typing.Any) -> typing.Any:
+            limit.cancel()
+            self._turns.give_back()
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        self._host.run_in_thread(call.run).add_both(ended).add_callbacks(result.callback, result.errback)
+        try:
+            return await result
+        except TimedOut:
+            _log.warning("%r: not done in %g seconds, and interrupted", path, self._seconds)
+            raise
+
+
+class _Limit:
+    """Interrupts a call when its time is over, and then again and again until it is cancelled."""
+
+    def __init__(self, clock: Clock, seconds: float, call: Interruptible) -> None:
+        self._clock = clock
+        self._call = call
+        self._timer: Timer = clock.call_later(seconds, self._interrupt)
+
+    def _interrupt(self) -> None:
+        self._call.interrupt()
+        self._timer = self._clock.call_later(INTERRUPT_EVERY, self._interrupt)
+
+    def cancel(self) -> None:
+        """The call has ended."""
+        self._timer.cancel()
 
 
 class OutputPages:
@@ -100,12 +130,11 @@ class OutputPages:
 
     Args:
         host: the reactor.
-        seconds: after which the client is told that there is no answer. The thread goes on.
+        seconds: that a page may take. Then the client is told so, and the page interrupted.
     """
 
     def __init__(self, host: Host, seconds: float) -> None:
-        self._seconds = seconds
-        self._worker = _Worker(host)
+        self._worker = _Worker(host, seconds)
 
     def render(self, request: Request, program: Program, opened: OpenFile) -> Answer:
         """See `Processor.render`."""
@@ -114,25 +143,26 @@ class OutputPages:
     async def _answer(self, request: Request, path: str, source: bytes) -> Response:
         body = await request.body.read(MAX_BODY)
         try:
-            return await self._worker.run(self._seconds, _print_page, request, path, source, body)
+            return await self._worker.run(path, _print_page, request, source, body)
         except NoTurn as error:
             return _busy(path, error)
         except TimedOut:
-            _log.warning("%r: not done in %g seconds; its thread is lost until it is", path, self._seconds)
             return error_page(504)
 
 
 class ResourcePages:
     """Runs ".rpy" files: each defines a `resource`, which then answers on the loop, as any other does.
 
-    A file is run when it is first asked for, and again when it has changed.
+    A file is run when it is first asked for, and again when it has changed, or did not get to its end.
 
     Args:
         host: the reactor.
+        seconds: that a file may take to define its resource. Then who waits for that is told so, and the file
+            interrupted.
     """
 
-    def __init__(self, host: Host) -> None:
-        self._worker = _Worker(host)
+    def __init__(self, host: Host, seconds: float) -> None:
+        self._worker = _Worker(host, seconds)
         # By path: what the file looked like, and what it defines.
         self._loaded: dict[str, tuple[object, Resource | None]] = {}
         self._loading: dict[tuple[str, object], list[Deferred[Resource | None]]] = {}
@@ -152,8 +182,7 @@ class ResourcePages:
             self._loading[path, stamp].append(waiting)
         else:
             self._loading[path, stamp] = [waiting]
-            # Nobody waits for this one alone, so it has no time limit: it would be begun again and again.
-            loading = ensure_deferred(self._worker.run(0.0, _load, path, source))
+            loading = ensure_deferred(self._worker.run(path, _load, source))
             loading.add_both(functools.partial(self._have_loaded, path, stamp))
         return ensure_deferred(_show(request, program, waiting))
 
@@ -176,6 +205,8 @@ async def _show(request: Request, program: Program, loading: Deferred[Resource |
         resource = await loading
     except NoTurn as error:
         return _busy(program.path, error)
+    except TimedOut:
+        return error_page(504)
     if resource is None:
         _log.warning("%r defines no resource", program.path)
         return error_page(500, WHOOPS)
@@ -231,7 +262,7 @@ class _Page(io.StringIO):
         return super().write(text)
 
 
-def _print_page(request: Request, path: str, source: bytes, body: bytes) -> Response:
+def _print_page(path: str, request: Request, source: bytes, body: bytes) -> Response:
     """Return what an output page answers. In a thread."""
     page = _Page()
     response = Response(200, [("Content-Type", "text/html; charset=utf-8")])

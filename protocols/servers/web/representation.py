@@ -30,11 +30,13 @@ SMALL_BODY = 16 * 1024  # bytes
 
 
 def entity_tag(status: FileStatus) -> EntityTag:
-    """Return a strong entity tag: another whenever the file is replaced, or changed in place.
+    """Return a strong entity tag: another whenever the file is replaced, or changed in place (unless it was
+    asked for in the same tick of the file system's clock, some milliseconds).
 
-    The number of the inode is in it, as files may be exchanged without a new date, but cannot be read from it.
+    The number of the inode is in it, as files may be exchanged without a new date, but cannot be read from it;
+    and the time that only the system sets, as programs put back the date of a file that they have changed.
     """
-    told = f"{status.mtime_ns}-{status.size}-{status.inode}-{status.device}"
+    told = f"{status.mtime_ns}-{status.ctime_ns}-{status.size}-{status.inode}-{status.device}"
     return EntityTag(f'"{hashlib.blake2b(told.encode("ascii"), digest_size=12).hexdigest()}"')
 
 

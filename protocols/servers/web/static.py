@@ -275,11 +275,10 @@ class StaticFolder:
 
     def _file(self, request: Request, segments: Sequence[str], opened: OpenFile, index: bool = False) -> Answer:
         if self.processors is not None:
-            kind = self.processors.kind(segments[-1])
-            if kind == HIDDEN:
+            if self._tells_source(segments[-1], opened):
                 opened.close()
                 return error_page(404)
-            if kind:
+            if self.processors.kind(segments[-1]):
                 return self._run(
                     self.processors, request, segments, opened, index=segments[-1:] if index else ()
                 )
@@ -312,7 +311,9 @@ class StaticFolder:
             except FileError:
                 # Not there, most often; if it cannot be read, the file itself still can.
                 continue
-            if sibling.status.is_dir or sibling.status.mtime_ns < opened.status.mtime_ns:
+            name = segments[-1] + suffix
+            is_older = sibling.status.mtime_ns < opened.status.mtime_ns
+            if is_older or sibling.status.is_dir or self._tells_source(name, sibling):
                 sibling.close()
             else:
                 found[coding] = sibling
@@ -371,13 +372,23 @@ class StaticFolder:
         """Return whether a file of this name may show the source of a program."""
         return self.processors is not None and self.processors.kind(name) == HIDDEN
 
+    def _tells_source(self, name: str, opened: OpenFile) -> bool:
+        """Return whether to send `opened`, which stands under `name`, would show the source of a program."""
+        if self.processors is None:
+            return False
+        kind = self.processors.kind(name)
+        # A link with a harmless name may lead to one.
+        return kind == HIDDEN or (not kind and self.processors.kind(opened.link_target) != "")
+
     def _add_link(self, segments: tuple[str, ...], entry: FolderEntry, shown: list[FolderEntry]) -> None:
         try:
             with self._open([*segments, entry.name]) as target:
                 status = target.status
+                hidden = self._tells_source(entry.name, target)
         except FileError:
             return
-        shown.append(entry._replace(is_dir=status.is_dir, size=status.size, mtime_ns=status.mtime_ns))
+        if not hidden:
+            shown.append(entry._replace(is_dir=status.is_dir, size=status.size, mtime_ns=status.mtime_ns))
 
 
 def _refuse_or_raise(error: Exception) -> Response:

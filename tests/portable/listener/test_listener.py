@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import typing
 
 import pytest
@@ -90,6 +91,19 @@ def test_a_bad_socket_from_systemd_gives_back_the_good_ones(
     with pytest.raises(ListenError, match=r"^web systemd:web: descriptor 10 is no"):
         ServerPort("web", Recorder, SystemdEndpoint("web")).bind(loop.as_reactor, environ)
     assert [listener.closed for listener in loop.listeners] == [True]
+
+
+def test_a_port_from_systemd_is_refused_where_a_unix_socket_is_needed(
+    loop: FakeReactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 77)
+    environ = {"LISTEN_FDS": "3", "LISTEN_PID": "77", "LISTEN_FDNAMES": "mail:tcp:unix"}
+    with pytest.raises(ConfigurationError, match=r"endpoint 'systemd:mail'.*Unix socket.*192\.0\.2\.2:8003"):
+        ServerPort("web", Recorder, SystemdEndpoint("mail"), unix_only=True).bind(loop.as_reactor, environ)
+    assert [listener.closed for listener in loop.listeners] == [True]
+    server = ServerPort("web", Recorder, SystemdEndpoint("unix"), unix_only=True)
+    server.bind(loop.as_reactor, environ)
+    assert server.describe() == "web unix /run/5.sock"
 
 
 def test_without_systemd_the_error_says_so(loop: FakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +241,10 @@ def test_an_idle_connection_is_closed(loop: FakeReactor) -> None:
     assert loop.next_time() is None
 
 
-def test_idle_connections_made_together_share_one_timer(loop: FakeReactor) -> None:
+def test_idle_connections_made_together_share_one_timer_and_line(
+    loop: FakeReactor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     port(loop, idle_timeout=60)
     transports = [loop.accept() for _ in range(50)]
     turns = 0
@@ -236,6 +253,9 @@ def test_idle_connections_made_together_share_one_timer(loop: FakeReactor) -> No
         turns += 1
     assert turns < 12
     assert 60 <= loop.time() <= 80
+    assert [record.message for record in caplog.records] == [
+        "web: ended 1 connection(s), the last of which is idle"
+    ]
 
 
 def test_a_slow_download_is_not_idle(loop: FakeReactor) -> None:

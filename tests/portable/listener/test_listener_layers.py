@@ -151,7 +151,21 @@ def test_a_listed_proxy_must_send_a_proper_header(
     assert transport.lost
     assert Recorder.made == []
     assert server.open == 0
-    assert "dropped a connection from the proxy" in caplog.text
+    assert f"web: dropped 1 connection(s), the last from {Address(PROXY, 40000)}: PROXY header" in caplog.text
+
+
+def test_a_flood_of_improper_headers_does_not_fill_the_log(
+    loop: FakeReactor, caplog: pytest.LogCaptureFixture
+) -> None:
+    port(loop, proxy_protocol_from=(PROXY,))
+    for _ in range(100):
+        loop.accept(PROXY).receive(b"GET / HTTP/1.1\r\n")
+    loop.advance(1)
+    loop.accept(PROXY).receive(b"GET / HTTP/1.1\r\n")
+    assert [record.message.partition(",")[0] for record in caplog.records] == [
+        "web: dropped 1 connection(s)",
+        "web: dropped 100 connection(s)",
+    ]
 
 
 def test_a_listed_proxy_that_hangs_up_leaves_nothing(loop: FakeReactor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import typing
 
 import pytest
@@ -14,6 +16,7 @@ from portable.endpoints import (
     TLSEndpoint,
     UnixClientEndpoint,
     UnixEndpoint,
+    parse_endpoint,
 )
 from portable.errors import AddressInUse, CertificateError, ConnectionLost, ConnectionRefused, ConnectTimedOut
 from portable.listener import ListenerOptions, ServerPort
@@ -211,6 +214,39 @@ def test_tls_both_ways(reactor: Reactor, files: pathlib.Path) -> None:
     assert server.kind == "tls"
     wait_for(reactor, server.drain(10))
     wait_until(reactor, lambda: client.lost == [None])
+
+
+def test_each_host_has_its_own_certificate(reactor: Reactor, tmp_path: pathlib.Path) -> None:
+    authority = trustme.CA()
+    files = [tmp_path / name for name in ("first.pem", "second.pem")]
+
+    def issue(path: pathlib.Path, *names: str) -> None:
+        authority.issue_cert(*names).private_key_and_cert_chain_pem.write_to_path(path)
+
+    context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    context.check_hostname = False
+
+    def shown(asked: str | None) -> object:
+        """The first name in the certificate that a client gets who asks for `asked`."""
+
+        def ask() -> object:
+            with (
+                socket.create_connection(("127.0.0.1", number(server)), 20) as raw,
+                context.wrap_socket(raw, server_hostname=asked) as tls,
+            ):
+                return (tls.getpeercert() or {})["subjectAltName"][0][1]
+
+        return wait_for(reactor, reactor.run_in_thread(ask))
+
+    issue(files[0], "a.test")
+    issue(files[1], "b.test", "*.c.test")
+    text = f"tls:0:interface=127.0.0.1:certificate={files[0]}:certificate={files[1]}"
+    server = serve(reactor, parse_endpoint(text))
+    asked = ("a.test", "b.test", "x.c.test", "d.test", None)
+    assert [shown(name) for name in asked] == ["a.test", "b.test", "b.test", "a.test", "a.test"]
+    issue(files[1], "d.test")
+    server.reload()
+    assert [shown(name) for name in asked] == ["a.test", "a.test", "a.test", "d.test", "a.test"]
 
 
 def test_a_server_with_a_strangers_certificate_is_refused(reactor: Reactor, files: pathlib.Path) -> None:

@@ -18,7 +18,7 @@ from portable.errors import (
     TLSTruncated,
     TransportError,
 )
-from portable.testing import MemoryTransport, connect_in_memory
+from portable.testing import ManualClock, MemoryTransport, connect_in_memory
 from portable.tls import client_options, server_options, tls_factory
 from tests.portable.tls.certs import Certificates, common_name
 from tests.portable.tls.recording import Pair, Recorder, failure, outcome, plain_pair
@@ -118,7 +118,7 @@ def test_a_literal_address_is_verified_but_not_told(certs: Certificates) -> None
     ],
 )
 def test_each_name_gets_its_certificate(certs: Certificates, asked: str, served: str) -> None:
-    options = server_options(*certs.server, sni={"Other.Test": certs.other, "*.wild.test": certs.wild})
+    options = server_options(*certs.server, others=[certs.other, certs.wild])
     client = client_options(asked, ca=certs.ca)
     client.context.check_hostname = False
     pair = Pair(client, options).shake()
@@ -129,7 +129,7 @@ def test_each_name_gets_its_certificate(certs: Certificates, asked: str, served:
 def test_alpn_and_client_certificates_hold_for_every_name(certs: Certificates) -> None:
     options = server_options(
         *certs.server,
-        sni={"other.test": certs.other},
+        others=[certs.other],
         alpn=("h2",),
         client_ca=certs.ca,
         require_client_certificate=True,
@@ -159,7 +159,7 @@ def test_a_certificate_for_another_name_is_refused(
     assert isinstance(found, CertificateError)
     assert "elsewhere.test" in str(found)
     assert isinstance(failure(pair.server_tls.handshake), CertificateError)
-    assert "192.0.2.1:40000 failed: the peer refused our certificate" in caplog.text
+    assert "192.0.2.1:40000: the peer refused our certificate" in caplog.text
     assert pair.link.a.lost
     assert pair.link.b.lost
 
@@ -241,14 +241,20 @@ def test_what_is_not_tls_ends_the_connection(
     def make() -> Recorder:
         raise AssertionError("the protocol must not be made")
 
-    tls = tls_factory(make, server_options(*certs.server))()
-    transport = MemoryTransport(tls)
+    clock = ManualClock()
+    factory = tls_factory(make, server_options(*certs.server))
+    for _ in range(9):
+        MemoryTransport(factory(), clock).receive(sent)
+    assert len(caplog.records) == 1  # A flood must not fill the log.
+    clock.advance(1)
+    tls = factory()
+    transport = MemoryTransport(tls, clock)
     transport.receive(sent)
     assert transport.lost
     assert made == []
     with pytest.raises(TLSError, match=message):
         raise failure(tls.handshake)
-    assert "192.0.2.1:40000" in caplog.text
+    assert caplog.records[-1].message.startswith("9 TLS handshake(s) failed, the last with 192.0.2.1:40000")
     # Only an alert, if anything, went out.
     assert len(transport.take()) <= 7
 

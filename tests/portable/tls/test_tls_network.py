@@ -169,7 +169,7 @@ def test_a_python_server(reactor: Reactor, certs: Certificates) -> None:
 def test_openssl_s_client(reactor: Reactor, certs: Certificates, version: str) -> None:
     options = server_options(
         *certs.server,
-        sni={"other.test": certs.other},
+        others=[certs.other],
         alpn=("h2", "x/1"),
         client_ca=certs.ca,
         require_client_certificate=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from portable.errors import ConfigurationError
 from portable.testing import ManualClock
 from portable.tls import CertificateWatch, TLSOptions, client_options, context_options, server_options
-from portable.tls.certificates import not_after
+from portable.tls.certificates import host_names, not_after
 from tests.portable.tls.certs import PASSWORD, Certificates, common_name, read
 from tests.portable.tls.recording import Pair
 
@@ -26,9 +27,9 @@ if typing.TYPE_CHECKING:
 DAY = 24 * 3600
 
 
-def served(options: TLSOptions, certs: Certificates) -> str:
+def served(options: TLSOptions, certs: Certificates, asked: str = "any.test") -> str:
     """Return the name in the certificate that a new connection gets."""
-    client = client_options("any.test", ca=certs.ca)
+    client = client_options(asked, ca=certs.ca)
     client.context.check_hostname = False
     return common_name(Pair(client, options).shake().client.transport.get_extra_info("peercert"))
 
@@ -106,9 +107,21 @@ def test_damaged_files(certs: Certificates) -> None:
 
 
 def test_one_file_may_hold_both(certs: Certificates) -> None:
-    options = server_options(certs.single, sni={"again.test": (certs.single, None)})
+    options = server_options(certs.single, others=[(certs.single, None)])
     assert options.paths() == [certs.single, certs.single]
     assert served(options, certs) == "server.test"
+
+
+def test_a_further_certificate_must_be_for_a_host(certs: Certificates) -> None:
+    with pytest.raises(ConfigurationError, match="for no host name") as caught:
+        server_options(*certs.server, others=[certs.client])
+    assert caught.value.where == certs.client.cert
+    assert served(server_options(*certs.client, others=[certs.server]), certs) == "client@example.org"
+
+
+def test_the_first_certificate_for_a_name_is_taken(certs: Certificates) -> None:
+    options = server_options(*certs.server, others=[certs.other, certs.expired, certs.wild])
+    assert served(options, certs, "server.test") == "server.test"
 
 
 def test_options_that_make_no_sense(certs: Certificates) -> None:
@@ -138,7 +151,7 @@ def test_what_is_old_or_dangerous_is_off(certs: Certificates) -> None:
 
 
 def test_all_files_are_watched(certs: Certificates) -> None:
-    server = server_options(*certs.server, sni={"other.test": certs.other}, client_ca=certs.ca)
+    server = server_options(*certs.server, others=[certs.other], client_ca=certs.ca)
     assert server.paths() == [*certs.server, *certs.other, certs.ca]
     client = client_options("server.test", ca=certs.ca, certificate=certs.client.cert, privkey=certs.client.key)
     assert client.paths() == [*certs.client, certs.ca]
@@ -155,7 +168,7 @@ def first_certificate(path: str) -> str:
 
 def test_when_certificates_expire_is_known(certs: Certificates) -> None:
     soon = certs.authority.issue("in40", "soon.test", days=40)
-    options = server_options(*certs.server, sni={"soon.test": soon})
+    options = server_options(*certs.server, others=[soon])
     assert set(options.expiries) == {certs.server.cert, soon.cert}
     assert options.not_after == options.expiries[soon.cert]
     assert options.not_after == pytest.approx(time.time() + 40 * DAY, abs=3600)
@@ -191,10 +204,29 @@ def test_dates_as_the_standard_writes_them() -> None:
         not_after(certificate(0x17, b"700101000000Z")[:-1])
 
 
+def test_names_as_the_standard_writes_them(certs: Certificates) -> None:
+    def names(pair: tuple[str, str]) -> list[str]:
+        return host_names(ssl.PEM_cert_to_DER_cert(first_certificate(pair[0])))
+
+    # Addresses are no names.
+    assert names(certs.server) == ["server.test", "localhost"]
+    assert names(certs.wild) == ["*.wild.test"]
+    assert names(certs.client) == []
+    # Extensions: one that is empty, one that is critical, with a name in capitals.
+    extensions = bytes.fromhex("3000 3012 0603551d11 0101ff 0408 3006 8204") + b"A.Bc"
+    body = b"\xa3" + bytes([len(extensions) + 2]) + b"\x30" + bytes([len(extensions)]) + extensions
+    body = b"\x30" + bytes([len(body)]) + body
+    assert host_names(b"\x30" + bytes([len(body)]) + body) == ["a.bc"]
+    for nothing in ("3002 3000", "3008 3006 a304 3002 3000"):
+        assert host_names(bytes.fromhex(nothing)) == []
+
+
 @given(st.binary(max_size=60))
-def test_no_bytes_confuse_the_reader_of_dates(data: bytes) -> None:
+def test_no_bytes_confuse_the_reader_of_certificates(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  which message does not matter
         not_after(data)
+    with contextlib.suppress(ValueError):
+        host_names(data)
 
 
 # Reload
@@ -290,11 +322,13 @@ def test_no_failure_at_all_ends_the_old_certificates(
 
 
 def test_names_are_reloaded_too(folder: Folder, certs: Certificates) -> None:
-    options = server_options(*certs.other, sni={"any.test": (folder.cert, folder.key)})
-    assert served(options, certs) == "server.test"
+    options = server_options(*certs.other, others=[(folder.cert, folder.key)])
+    assert served(options, certs, "server.test") == "server.test"
+    assert served(options, certs, "any.wild.test") == "other.test"
     folder.put(*certs.wild)
     assert options.reload()
-    assert served(options, certs) == "*.wild.test"
+    assert served(options, certs, "server.test") == "other.test"
+    assert served(options, certs, "any.wild.test") == "*.wild.test"
 
 
 def test_the_watch_sees_changes_and_stops(folder: Folder, certs: Certificates) -> None:

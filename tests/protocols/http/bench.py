@@ -42,8 +42,12 @@ class Bench:
             access_log=self.records.append,
             wall_clock=lambda: EPOCH + self.clock.time(),
         )
+        self.window = window
+        self.transport = self.connect()
+
+    def connect(self) -> MemoryTransport:
         self.server: HTTPServer = self.site()
-        self.transport = MemoryTransport(self.server, self.clock, window=window)
+        return MemoryTransport(self.server, self.clock, window=self.window)
 
     def send(self, data: bytes) -> bytes:
         self.transport.receive(data)

@@ -9,9 +9,11 @@ import typing
 import pytest
 
 from portable.deferred import Deferred
+from portable.errors import RemoteProtocolError
 from portable.testing import ManualClock, MemoryTransport
 from protocols.http.messages import FileBody, FilePiece, Response
 from protocols.http.resource import Page, redirect
+from protocols.http.rules import RefusedRequest
 from protocols.http.server import AccessRecord, Site
 from tests.protocols.http.bench import EPOCH, Bench, Counting, hello
 
@@ -98,6 +100,33 @@ def test_a_half_closed_client_is_given_up_after_a_while() -> None:
     bench.transport.receive_eof()
     bench.clock.advance(11)
     assert cancelled
+    assert bench.transport.lost
+
+
+def test_a_half_closed_client_is_given_up_in_every_request_it_sent() -> None:
+    answers: list[Deferred[Response]] = [Deferred(), Deferred()]
+    waiting = iter(answers)
+    bench = Bench(lambda request: next(waiting))
+    bench.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+    bench.transport.receive_eof()
+    answers[0].callback(Response(200, body=b"here"))
+    bench.clock.advance(11)
+    assert bench.transport.lost
+    assert bench.statuses() == [200, 499]
+
+
+def test_a_half_closed_client_is_given_up_when_its_body_was_cut() -> None:
+    async def answer(request: Request) -> Response:
+        try:
+            await request.body.read(100)
+        except RemoteProtocolError:
+            await Deferred()
+        return Response(204)
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    bench.transport.receive_eof()
+    bench.clock.advance(11)
     assert bench.transport.lost
 
 
@@ -230,6 +259,21 @@ def test_refusals_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     Bench(hello).send(b"GET / HTTP/1.1\n\n")
     assert "bare-lf" in caplog.text
+
+
+def test_a_flood_of_refusals_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(request: Request) -> Response:
+        raise RefusedRequest("path-empty")
+
+    caplog.set_level(logging.INFO)
+    bench = Bench(refuse)
+    for data in (b"bad\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") * 50:
+        bench.connect().receive(data)
+    bench.clock.advance(1)
+    bench.get("/?y")
+    assert len(caplog.records) == 2
+    assert "100 request(s) refused, the last one from " in caplog.records[1].message
+    assert "GET /?y: path-empty" in caplog.records[1].message
 
 
 def test_an_access_log_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

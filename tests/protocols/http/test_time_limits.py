@@ -116,6 +116,22 @@ def test_a_stream_without_news_is_not_the_clients_fault() -> None:
     assert bench.transport.take() == b"4\r\nnews\r\n"
 
 
+def test_a_stream_without_news_is_given_up_when_its_client_may_be_gone() -> None:
+    stream = Counting([], later=True)
+    bench = Bench(lambda request: Response(200, body=stream))
+    bench.get()
+    bench.transport.receive_eof()
+    for _ in range(10):
+        # It is still there: whoever is gone answers news with a reset.
+        bench.clock.advance(25)
+        assert stream.pending is not None
+        stream.pending.callback(b"news")
+        assert bench.transport.take() == b"4\r\nnews\r\n"
+    bench.clock.advance(60)
+    assert bench.transport.aborted
+    assert stream.closed == 1
+
+
 def test_a_streamed_echo_whose_client_stops_sending_ends() -> None:
     class Echo:
         length = None

@@ -29,7 +29,8 @@ def personal_ports(
     if not endpoints:
         endpoints = [UnixEndpoint(os.path.expanduser(f"~/{SOCKET}"), _MODE)]
     options = listener_options(values)
-    return [ServerPort(name, factory, endpoint, options) for endpoint in endpoints]
+    # Who can connect can say that a request is anybody's; a port of systemd's would let everybody.
+    return [ServerPort(name, factory, endpoint, options, unix_only=True) for endpoint in endpoints]
 
 
 def check_distributed(values: typing.Mapping[str, typing.Any], default_port: int) -> None:

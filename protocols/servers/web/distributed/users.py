@@ -5,15 +5,17 @@ each folder on the way must be open to all, a file readable by all and the user'
 symbolic nor a hard link shows somebody else's.
 
 A user's own server listens on the socket ~/.twistd-web-pb. It must belong to that user, and lie in a home
-folder that nobody else may write to; who may write to the socket is its owner's business. Nothing is said on
-the connection before the other side has spoken Perspective Broker, so a link that is swapped in while we look
-has us connect to something, and that is all.
+folder that nobody else may write to; who may write to the socket is its owner's business. A link to somebody
+else's may be swapped in after that was looked at, so the connection is asked who listens, where it can tell
+(java.nio's cannot). It may still lead to one of root's, who opens sockets for systemd: we have connected to
+something then, and that is all, as nothing is said before the other side has spoken Perspective Broker.
 
 Who has no such server, or no account, is answered alike: there is nothing to learn from it.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import stat
 import typing
@@ -43,6 +45,7 @@ SOCKET = ".twistd-web-pb"
 # What follows the name of a user whose own server is meant.
 SUFFIX = ".twistd"
 
+_log = logging.getLogger("protocols.servers.web")
 _ROOT = 0  # the user id
 # No more than such names is ever asked of LDAP and the like.
 _LOGIN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,255}\$?")
@@ -125,13 +128,14 @@ class UserDirectory:
     async def render_own(self, login: str, request: Request) -> Response:
         """Return what the user's own server answers."""
         reactor = self._running()
-        path = await reactor.run_in_thread(self._find_socket, login)
+        found = await reactor.run_in_thread(self._find_socket, login)
         try:
-            if path is not None and self.relay is not None:
-                return await self.relay.render(request, path, 1)
-        except ConnectError:
-            # Told below.
-            path = None
+            if found is not None and self.relay is not None:
+                path, uid = found
+                # Where systemd has opened it, it was root that did.
+                return await self.relay.render(request, path, 1, {uid, _ROOT})
+        except ConnectError as error:
+            _log.info("%s: %s", login, error)
         return error_page(502, "Cannot connect to this user's server.")
 
     def _running(self) -> Reactor:
@@ -152,8 +156,8 @@ class UserDirectory:
                 return None
         return account
 
-    def _find_socket(self, login: str) -> str | None:
-        """Return the path of the user's socket, None if there is none that can be trusted. In a thread."""
+    def _find_socket(self, login: str) -> tuple[str, int] | None:
+        """Return the path of the user's socket and the user's id, None if none can be trusted. In a thread."""
         account = self._account(login)
         if account is None:
             return None
@@ -161,7 +165,7 @@ class UserDirectory:
         try:
             home = file_status(account.home)
             safe = home.owner in {account.uid, _ROOT} and not home.mode & (stat.S_IWGRP | stat.S_IWOTH)
-            return path if safe and socket_owner(path) == account.uid else None
+            return (path, account.uid) if safe and socket_owner(path) == account.uid else None
         except FileError:
             return None
 

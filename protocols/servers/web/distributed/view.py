@@ -73,7 +73,6 @@ class ResponseView(Referenceable):
         self._reader: Deferred[bytes] | None = None
         self._finished = False
         self._error: Exception | None = None
-        self._client_waits = False
         self._producer: RemoteReference | None = None
         self._streaming = False
         self._asked = False  # a pull producer was asked for more, and nothing has come since
@@ -86,11 +85,6 @@ class ResponseView(Referenceable):
         self._broker.on_disconnect(self._disconnected)
         self._heard = self._clock.time()
         self._timer = self._clock.call_later(self._silence, self._check_silence)
-
-    def wait_for_client(self, waiting: bool) -> None:
-        """Note that a publisher waits for the client's body, or does not any more."""
-        self._client_waits = waiting
-        self._heard = self._clock.time()
 
     def fail(self, error: Exception) -> None:
         """The page will never be complete."""
@@ -308,7 +302,7 @@ class ResponseView(Referenceable):
         """Fail if the publisher is waited for and has said nothing; else look again later."""
         now = self._clock.time()
         waited_for = not self.head.called or self._reader is not None
-        if not waited_for or self._client_waits:
+        if not waited_for:
             self._heard = now
         left = self._heard + self._silence - now
         if left <= 0:

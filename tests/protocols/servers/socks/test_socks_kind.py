@@ -103,7 +103,7 @@ def test_a_port_that_is_taken_leaves_no_log_open(reactor: Reactor, tmp_path: pat
     with pytest.raises(AddressInUse):
         service.bind(reactor)
     with pytest.raises(FileError):
-        service._log._file.size()
+        service.log._file.size()
 
 
 # Over the network.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import signal
 import socket
@@ -12,7 +14,8 @@ import pytest
 
 from portable.errors import ConfigurationError, FileError
 from portable.testing import wait_until
-from protocols.servers.web import make_service, programrun, turns
+from protocols.servers.web import make_service, programrun, spool, turns
+from protocols.servers.web.cgi import MAX_RUNNING
 from protocols.servers.web.processors import HIDDEN, Processors
 from tests.protocols.servers.web.site import SECRET, Site
 from tests.protocols.servers.web.test_web import values
@@ -209,6 +212,27 @@ def test_a_link_that_stays_inside_is_run_where_links_are_followed(reactor: React
     site.stop()
 
 
+def test_a_link_of_another_name_shows_no_source(reactor: Reactor, folder: Path) -> None:
+    site = Site(reactor, folder, symlinks=True)
+    site.put("x.epy", f"# {SECRET}")
+    site.put("x.php~", f"# {SECRET}")
+    site.put("text.txt", "harmless")
+    (folder / "sub").mkdir()
+    (folder / "a.txt").symlink_to("x.epy")
+    (folder / "b.txt").symlink_to("x.php~")
+    (folder / "sub" / "c.txt").symlink_to("../a.txt")
+    (folder / "text.txt.gz").symlink_to("x.epy")
+    (folder / "same.txt").symlink_to("text.txt")
+    for target in ("/a.txt", "/b.txt", "/sub/c.txt", "/text.txt.gz"):
+        assert site.ask(target).status == 404
+    assert site.ask("/text.txt", "GET", None, "Accept-Encoding: gzip").body == b"harmless"
+    assert site.ask("/same.txt").body == b"harmless"
+    listing = site.ask("/").body
+    assert b"same.txt" in listing
+    assert b"a.txt" not in listing
+    site.stop()
+
+
 def test_a_program_that_everybody_may_change_is_not_run(site: Site) -> None:
     site.shell("x.cgi", f"{OK}; echo ran", mode=0o757)
     assert site.ask("/x.cgi").status == 403
@@ -277,14 +301,73 @@ def test_a_body_of_unknown_length_is_refused(site: Site) -> None:
     assert site.send(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)).status == 411
 
 
-def test_a_body_that_is_cut_ends_the_program(site: Site) -> None:
-    site.shell("x.cgi", f"cat > /dev/null; {OK}; echo whole > whole")
+def test_a_body_that_is_cut_starts_no_program(site: Site) -> None:
+    site.shell("x.cgi", f"touch begun; {OK}")
+    cut = b"POST /x.cgi HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc"
+
+    def talk() -> bytes:
+        with site.connect() as sock:
+            sock.sendall(cut)
+            sock.shutdown(socket.SHUT_WR)
+            return read_all(sock)
+
+    assert site.beside(talk).startswith(b"HTTP/1.1 400 ")
+    assert not (site.folder / "begun").exists()
+
+
+def test_slow_uploads_take_no_turns(site: Site) -> None:
+    service: typing.Any = site.service
+    in_line = service._folder.processors._processors["cgi"]._turns
+    site.shell("x.cgi", f"{OK}; cat")
+    head = b"POST /x.cgi HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 6\r\n\r\n"
+    port = service.ports()[0]
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(site.connect()) for _ in range(MAX_RUNNING + 1)]
+        for sock in slow:
+            sock.sendall(head + b"abc")
+        wait_until(site.reactor, lambda: port.bytes_received == len(slow) * len(head + b"abc"))
+        assert in_line.taken == 0
+        assert site.ask("/x.cgi", "POST", b"quick").body == b"quick"
+        slow[0].sendall(b"def")
+        assert b"abcdef" in site.beside(lambda: read_all(slow[0]))
+
+
+def test_a_long_body_goes_through_the_disk(site: Site) -> None:
+    site.shell("x.cgi", f"{OK}; sha256sum")
+    body = bytes(range(256)) * 4096
+    expected = hashlib.sha256(body).hexdigest().encode()
+    assert expected in site.ask("/x.cgi", "POST", body).body
+    site.settle()
+    service: typing.Any = site.service
+    assert service._folder.processors._processors["cgi"]._spool.on_disk == 0
+
+
+def test_a_disk_without_room_is_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(spool, "MAX_ON_DISK", 100_000)
+    site.shell("x.cgi", f"{OK}; cat")
+    answer = site.ask("/x.cgi", "POST", bytes(100_001))
+    assert answer.status == 503
+    assert "Retry-After: 1" in answer.head
+    assert "on the disk" in caplog.text
+    assert site.ask("/x.cgi", "POST", bytes(99_999)).body == bytes(99_999)
+
+
+def test_a_client_that_goes_while_it_is_in_line_leaves_nothing(site: Site) -> None:
+    service: typing.Any = site.service
+    programs = service._folder.processors._processors["cgi"]
+    programs._turns._most = 0
+    site.shell("x.cgi", f"{OK}; cat")
     with site.connect() as sock:
-        sock.sendall(b"POST /x.cgi HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc")
-        wait_until(site.reactor, lambda: site.running() == 1)
-        sock.shutdown(socket.SHUT_WR)
-        site.settle()
-    assert not (site.folder / "whole").exists()
+        sock.sendall(
+            b"POST /x.cgi HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
+        )
+        wait_until(site.reactor, lambda: programs._turns._waiting)
+        assert programs._spool.on_disk > 0
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(site.reactor, lambda: not programs._turns._waiting)
+    assert programs._spool.on_disk == 0
 
 
 # What comes out.

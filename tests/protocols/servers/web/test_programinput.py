@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import typing
-
 from portable.deferred import Deferred
 from portable.errors import ConnectionLost
 from portable.protocol import Protocol
 from portable.testing import ManualClock, MemoryTransport
 from portable.transport import HIGH_WATER
-from protocols.http.request import RequestBody
 from protocols.servers.web.programinput import Feeder
-
-if typing.TYPE_CHECKING:
-    from protocols.http.headers import Headers
 
 
 class Source:
@@ -22,12 +16,9 @@ class Source:
     def __init__(self) -> None:
         self.asked: list[Deferred[bytes]] = []
 
-    def next_body_chunk(self, body: RequestBody) -> Deferred[bytes]:
+    def next_chunk(self) -> Deferred[bytes]:
         self.asked.append(Deferred())
         return self.asked[-1]
-
-    def body_trailers(self) -> Headers:
-        raise NotImplementedError
 
 
 class Pipe:
@@ -37,7 +28,7 @@ class Pipe:
         self.clock = ManualClock()
         self.source = Source()
         self.errors: list[Exception] = []
-        self.feeder = Feeder(self.clock, RequestBody(self.source, None), self.errors.append)
+        self.feeder = Feeder(self.clock, self.source.next_chunk, self.errors.append)
         end = Protocol()
         end.pause_writing = self.feeder.pause  # type: ignore[method-assign]
         end.resume_writing = self.feeder.resume  # type: ignore[method-assign]

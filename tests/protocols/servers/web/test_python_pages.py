@@ -124,13 +124,37 @@ def test_a_page_that_takes_too_long_is_given_up_and_holds_up_nobody_else(
         assert "not done in 0.2 seconds" in caplog.text
         assert site.ask("/y.epy").body == b"fast\n"
         assert site.ask("/x.epy").status == 504
-        # Two threads are lost by now, and no more are given.
+        # Two threads are lost by now, as what waits in C cannot be interrupted, and no more are given.
         assert site.ask("/y.epy").status == 503
         assert site.ask("/z.txt").body == b"file"
         assert b"z.txt" in site.ask("/").body
     finally:
         GATE.set()
     wait_until(reactor, lambda: site.ask("/y.epy").status == 200)
+    site.stop()
+
+
+FOREVER = "while True: pass"
+CAREFUL = "try:\n    while True: pass\nexcept KeyboardInterrupt:\n    while True: pass\n"
+
+
+@pytest.mark.parametrize("extension", ["epy", "rpy"])
+@pytest.mark.parametrize("source", [FOREVER, CAREFUL])
+def test_pages_that_never_end_do_not_block_their_kind(
+    reactor: Reactor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str, source: str
+) -> None:
+    monkeypatch.setattr(pythonpages, "INTERRUPT_EVERY", 0.1)
+    site = Site(reactor, tmp_path, script_timeout=0.2)
+    site.put("y.epy", "print('fine')")
+    site.put("y.rpy", RESOURCE.format(secret=""))
+    names = [f"x{number}.{extension}" for number in range(pythonpages.MAX_RUNNING + 1)]
+    for name in names:
+        site.put(name, source)
+        assert site.ask(f"/{name}").status == 504
+    service: typing.Any = site.service
+    worker = service._folder.processors._processors[extension]._worker
+    wait_until(reactor, lambda: worker._turns.taken == 0)
+    assert site.ask(f"/y.{extension}/").status == 200
     site.stop()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from portable.testing import wait_until
+from protocols.servers.web.distributed.relay import MAX_INLINE
 from tests.protocols.servers.web.distributed.pages import BIG, make_pages
 from tests.protocols.servers.web.distributed.people import Town
 
@@ -184,6 +186,34 @@ def test_a_slow_client_is_not_taken_for_a_silent_publisher(reactor: Reactor, tmp
         assert town.curl("/alice.twistd/digest", *words).output.endswith(_hex(BIG[:700_000]))
     finally:
         town.close()
+
+
+@pytest.mark.parametrize("length", [6, MAX_INLINE + 1])
+def test_a_slow_upload_holds_no_connection_to_a_publisher(
+    town: Town, seen: dict[str, Any], length: int
+) -> None:
+    relay = town.directory.relay
+    assert relay is not None
+    host, _, port = str(town.port.address).rpartition(":")
+    head = f"POST /alice.twistd/digest HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\nabc".encode()
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(head)
+        wait_until(town.reactor, lambda: town.port.bytes_received == len(head))
+        # Another request goes all the way, so whatever the first one had begun would be under way by then.
+        assert town.curl("/alice.twistd/about").output.startswith(b"HTTP/1.1 203 ")
+        wait_until(town.reactor, lambda: len(seen["records"]) == 1)
+        wait_until(town.reactor, lambda: relay.under_way(town.socket("alice")) == 0)
+        slow.sendall(bytes(length - 3))
+        wait_until(town.reactor, lambda: len(seen["records"]) == 2)
+
+
+def test_a_relay_without_room_is_busy(
+    town: Town, seen: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("protocols.servers.web.spool.MAX_ON_DISK", 100_000)
+    output = town.curl("/alice.twistd/digest", "--data-binary", f"@{tmp_path}/big.bin").output
+    assert output.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 5" in output
 
 
 def test_one_user_has_no_more_than_so_many_requests_at_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from portable.errors import CapabilityMissing, ConfigurationError
+from portable.listener import activation
 from portable.systemusers import SystemUser
 from portable.testing import wait_for
 from protocols.servers.web import KIND, make_service
@@ -121,6 +123,25 @@ def test_a_personal_server_is_drained(reactor: Reactor, town: Town) -> None:
 def test_options_that_have_no_meaning_together(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make_service(values(**options))
+
+
+def test_a_port_that_systemd_opened_is_refused(
+    reactor: Reactor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(values(personal=True, path=str(tmp_path), listen=("systemd:web",)))
+    opened = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setattr(activation, "FIRST_FD", opened.fileno())
+    for name, value in (("FDS", "1"), ("PID", str(os.getpid())), ("FDNAMES", "web")):
+        monkeypatch.setenv(f"LISTEN_{name}", value)
+    if "adopt" in reactor.capabilities:
+        with pytest.raises(ConfigurationError, match="needs a Unix socket"):
+            service.bind(reactor)
+        # It was adopted, and closed.
+        opened.detach()
+    else:
+        with pytest.raises(CapabilityMissing):
+            service.bind(reactor)
+        opened.close()
 
 
 def test_old_files_have_neither() -> None:

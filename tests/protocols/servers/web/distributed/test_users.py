@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from portable.errors import FileError
+from portable.testing import wait_until
 from protocols.servers.web.distributed.users import PAGES
 from tests.protocols.servers.web.distributed.pages import make_pages
 
@@ -218,6 +219,19 @@ def test_sockets_that_are_not_trusted_look_like_none(
         head, _, body = town.curl(f"/{name}.twistd/about").output.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 502 ")
         assert b"Cannot connect to this user&#x27;s server." in body
+
+
+def test_a_socket_that_was_exchanged_after_it_was_looked_at(
+    town: Town, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _publish(town)
+    monkeypatch.setattr("protocols.servers.web.distributed.users._ROOT", SOMEBODY)
+    monkeypatch.setattr(town.directory, "_find_socket", lambda login: (town.socket("alice"), SOMEBODY))
+    known = "nio" not in town.reactor.name and hasattr(socket, "SO_PEERCRED")
+    assert status(town, "/alice.twistd/about") == (502 if known else 203)
+    relay = town.directory.relay
+    assert relay is not None
+    wait_until(town.reactor, lambda: relay.under_way(town.socket("alice")) == 0)
 
 
 def test_a_socket_that_is_trusted(town: Town, home: Path) -> None:

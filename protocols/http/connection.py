@@ -400,7 +400,7 @@ class HTTPServer(Protocol):
         else:
             sender.pause()
 
-    def _body_sent(self, error: Exception | None) -> None:
+    def _body_sent(self, error: BaseException | None) -> None:
         """The body is with the transport, or never will be."""
         self._sent = self._sender.sent if self._sender is not None else 0
         self._sender = None

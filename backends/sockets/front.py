@@ -219,7 +219,7 @@ class Front:
 
     def resolve(self, host: str) -> Deferred[list[str]]:
         """See `Names.resolve`."""
-        return names.resolve(self._resolver, host)
+        return self._awaiting(names.resolve(self._resolver, host))
 
     # Processes and signals
 

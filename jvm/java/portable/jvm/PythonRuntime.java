@@ -32,12 +32,13 @@ final class PythonRuntime {
     private static PythonRuntime running;
 
     private final String executable;
-    private final String prefix;
+    /** See {@link #probe}. */
+    private final List<String> told;
     private final Class<?> interpreterClass;
 
-    private PythonRuntime(String executable, String prefix, Class<?> interpreterClass) {
+    private PythonRuntime(String executable, List<String> told, Class<?> interpreterClass) {
         this.executable = executable;
-        this.prefix = prefix;
+        this.told = told;
         this.interpreterClass = interpreterClass;
     }
 
@@ -134,13 +135,17 @@ final class PythonRuntime {
             throw new PortableException("this Jep is none we know: " + e.getMessage(), e);
         }
         String executable = wanted != null ? command : absolute(Path.of(told.get(1)));
-        running = new PythonRuntime(executable, told.get(2), interpreter);
+        running = new PythonRuntime(executable, told, interpreter);
         return running;
     }
 
     /** Returns whether `command` is this Python, by whatever name: that of the same virtual environment. */
     private boolean isAlso(String command) throws PortableException {
-        return command.equals(executable) || probe(command).get(2).equals(prefix);
+        if (command.equals(executable)) {
+            return true;
+        }
+        List<String> other = probe(command);
+        return other.get(0).equals(told.get(0)) && other.get(2).equals(told.get(2));
     }
 
     private static void configure(Class<?> main, Class<?> interpreter, String executable, String folder)

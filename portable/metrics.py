@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
     from portable.reactor import Reactor
     from portable.service import Service
 
-__all__ = ["Metrics", "render"]
+__all__ = ["Metrics", "render", "require_prometheus"]
 
 # One family for each counter of a ServerPort: name, kind, help, attribute.
 _PORT_FAMILIES = (
@@ -35,22 +35,21 @@ class Metrics:
 
     Args:
         service: whose listeners are counted.
-        reactor: whose lag is measured. `Life.loop_lag` starts anew each time it is asked, so only one should
-            ask.
+        reactor: whose lag is measured.
 
     Raises:
         ConfigurationError: the package prometheus-client is not installed.
     """
 
     def __init__(self, service: Service, reactor: Reactor) -> None:
-        _prometheus()
+        require_prometheus()
         self._service = service
         self._reactor = reactor
         self._started = reactor.time()
 
     def collect(self) -> list[Metric]:
         """Return the numbers of this moment; the method that prometheus-client calls on a collector."""
-        core = _prometheus().core
+        core = require_prometheus().core
         ports = [port for port in self._service.ports() if isinstance(port, ServerPort)]
         for port in ports:
             port.forget_unseen()
@@ -68,7 +67,7 @@ class Metrics:
             core.GaugeMetricFamily(
                 "portable_loop_lag_seconds",
                 "The longest time one turn of the loop spent on anything but waiting since the last scrape.",
-                value=self._reactor.loop_lag(),
+                value=self._reactor.loop_lag("metrics"),
             )
         )
         families.append(
@@ -97,7 +96,7 @@ class Metrics:
 
     def render(self) -> tuple[str, bytes]:
         """Return the content type and the body of an answer to a scrape, in Prometheus's text format."""
-        client = _prometheus()
+        client = require_prometheus()
         registry = client.CollectorRegistry(auto_describe=False)
         registry.register(self)
         return client.CONTENT_TYPE_LATEST, client.generate_latest(registry)
@@ -125,8 +124,12 @@ def _totals(ports: list[ServerPort], attribute: str) -> dict[tuple[str, ...], in
     return totals
 
 
-def _prometheus() -> typing.Any:
-    """Return the module. It is optional, so it is asked for only when it is needed."""
+def require_prometheus() -> typing.Any:
+    """Return the module prometheus_client. It is optional, so it is asked for only when it is needed.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
     try:
         importlib.import_module("prometheus_client.core")
         return importlib.import_module("prometheus_client")

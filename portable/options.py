@@ -107,6 +107,7 @@ class Option:
         required: must be given.
         unless: the name of another option: if that one is given, there is no default.
         must_exist: a path that must be there and readable when the file is made and when it is run.
+        writes: a path at which a file may be made, whose folder must be there likewise.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Option:
     required: bool = False
     unless: str = ""
     must_exist: bool = False
+    writes: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot work: ValueError, a bug of the kind's author."""
@@ -141,8 +143,8 @@ class Option:
             raise ValueError(f"option {self.name!r}: the default of a repeatable option is a tuple")
         if self.type in {"account", "password"} and not self.secret:
             raise ValueError(f"option {self.name!r}: an account or a password is secret")
-        if self.must_exist and self.type != "path":
-            raise ValueError(f"option {self.name!r}: only a path can be asked to exist")
+        if (self.must_exist or self.writes) and self.type != "path":
+            raise ValueError(f"option {self.name!r}: only a path can be asked to exist, or be written")
 
     def parse(self, text: str, where: str = "") -> typing.Any:
         """Return the value that a person wrote as `text` (one of them, if repeatable).
@@ -278,9 +280,10 @@ class Kind:
         summary: one line for `mktap --list`.
         options: in the order of `--help`.
         make_service: makes the service from the checked values of all options. Opens nothing: `Service.bind`
-            and `Service.start` do that. Raises ConfigurationError.
-        check: further checks when the file is made and when it is loaded, such as a certificate that can be
-            read, or options that exclude each other. Raises ConfigurationError.
+            and `Service.start` do that, perhaps with another root folder. Raises ConfigurationError for values
+            that make no sense, alone or together.
+        check: looks at the machine when the file is made and before it is run: whether a file can be used,
+            say. Raises ConfigurationError.
     """
 
     name: str

@@ -278,9 +278,9 @@ class Life(typing.Protocol):
         For event loops that have us as their guest, and for tests. Not while `run` is under way.
         """
 
-    def loop_lag(self) -> float:
-        """Return the longest time in seconds, since this was last asked, that one turn spent on anything but
-        waiting; 0.0 if there was no turn.
+    def loop_lag(self, asker: str = "") -> float:
+        """Return the longest time in seconds, since `asker` last asked, that one turn spent on anything but
+        waiting; 0.0 if there was no turn. An asker who comes for the first time may miss what others were told.
         """
 
     def close(self) -> None:

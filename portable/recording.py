@@ -58,7 +58,7 @@ class RecordingService(PortService, typing.Generic[L]):
             try:
                 self.log = self._open_log(self._log_path)
             except FileError as error:
-                raise ConfigurationError(str(error), self._log_option) from error
+                raise ConfigurationError(str(error), f"{self.name}: {self._log_option}") from error
         super().bind(reactor)
 
     def release(self) -> None:
@@ -66,6 +66,12 @@ class RecordingService(PortService, typing.Generic[L]):
         super().release()
         if self.log is not None:
             self.log.close()
+
+    def give_to(self, uid: int, gid: int) -> None:
+        """See `Service.give_to`."""
+        super().give_to(uid, gid)
+        if self.log is not None:
+            self.log.give_to(uid, gid)
 
     def start(self) -> None:
         """See `Service.start`."""
@@ -79,8 +85,9 @@ class RecordingService(PortService, typing.Generic[L]):
         stopping = super().stop(seconds)
         return stopping if self.log is None else stopping.add_both(self.log.close_after)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Opens the log anew: it may have been renamed."""
-        super().reload()
+        complete = super().reload()
         if self.log is not None:
             self.log.reopen()
+        return complete

@@ -99,6 +99,10 @@ class RecordLog:
         self._clock: Clock | None = None
         self._threads: Threads | None = None
 
+    def give_to(self, uid: int, gid: int) -> None:
+        """Make the file belong to the user that the process is about to become: see `AppendFile.give_to`."""
+        self._file.give_to(uid, gid)
+
     def start(self, clock: Clock, threads: Threads | None) -> None:
         """Begin to write, in a thread if there are any. Lines that came before wait until now."""
         self._clock = clock

@@ -57,6 +57,16 @@ class Service:
         for child in reversed(self.children):
             child.release()
 
+    def give_to(self, uid: int, gid: int) -> None:
+        """Make what `bind` has opened and will be opened again, such as a log, belong to the user that the
+        process is about to become. Called between `bind` and `start`, if at all.
+
+        Raises:
+            FileError: the system refused.
+        """
+        for child in self.children:
+            child.give_to(uid, gid)
+
     def start(self) -> None:
         """Begin to serve. Privileges may be gone by now."""
         for child in self.children:
@@ -71,13 +81,20 @@ class Service:
         stopping = [_stop_child(child, seconds) for child in reversed(self.children)]
         return gather(stopping).add_callback(lambda _: None)
 
-    def reload(self) -> None:
-        """Read certificates and the like again. An error in one child is logged; the others are reloaded."""
+    def reload(self) -> bool:
+        """Read certificates and the like again. An error in one child is logged; the others are reloaded.
+
+        Returns:
+            Whether all of it worked. What did not stays as it was, and the reason is in the log.
+        """
+        complete = True
         for child in self.children:
             try:
-                child.reload()
+                complete = child.reload() and complete
             except Exception:  # noqa: BLE001 - one bad service must not keep another on old certificates
                 _log.exception("%s: cannot reload", child.name)
+                complete = False
+        return complete
 
     def ports(self) -> list[ServerPort | DatagramPort]:
         """Return every port of the tree."""
@@ -163,13 +180,12 @@ class PortService(Service):
     def _call_on_stop(self, _: None) -> typing.Any:
         return None if self._on_stop is None else ensure_deferred(self._on_stop())
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`."""
-        super().reload()
-        for port in self._ports:
-            port.reload()
+        complete = all([super().reload(), *[port.reload() for port in self._ports]])
         if self._on_reload is not None:
             self._on_reload()
+        return complete
 
     def ports(self) -> list[ServerPort | DatagramPort]:
         """See `Service.ports`."""

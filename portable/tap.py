@@ -46,6 +46,13 @@ MAX_SIZE = 1024 * 1024
 MAX_DEPTH = 8
 MAX_SERVICES = 1000
 
+# What to do about a file that cannot be read, by the code of the error.
+_ADVICE = {
+    "ENOENT": "; mktap KIND --output FILE makes one",
+    "EINVAL": ": it is no regular file",
+    "EISDIR": "; name the file in it",
+}
+
 
 @dataclass(frozen=True)
 class TapService:
@@ -67,16 +74,20 @@ class TapService:
         Raises:
             ConfigurationError: something is missing or cannot be used.
         """
+        check: Callable[[str, str], None]
         for option in self.kind.options:
-            if not option.must_exist and option.type != "endpoint":
+            if option.must_exist:
+                check = _check_readable
+            elif option.writes:
+                check = _check_folder
+            elif option.type == "endpoint":
+                check = _check_certificate
+            else:
                 continue
             value = self.values[option.name]
             given = value if option.repeatable else () if value is None else (value,)
             for one in given:
-                if option.must_exist:
-                    _check_readable(one, f"{where}.{option.name}")
-                else:
-                    _check_certificate(one, f"{where}.{option.name}")
+                check(one, f"{where}.{option.name}")
         if self.kind.check is not None:
             self.kind.check(self.values)
 
@@ -121,7 +132,7 @@ def load_tap(path: str, find: Callable[[str], Kind] = find_kind) -> Tap:
     try:
         data = files.read_file(path, MAX_SIZE)
     except FileError as error:
-        raise ConfigurationError(str(error)) from error
+        raise ConfigurationError(f"{error}{_ADVICE.get(error.code, '')}") from error
     try:
         return parse_tap(data, find)
     except ConfigurationError as error:
@@ -307,6 +318,17 @@ def _check_readable(path: str, where: str) -> None:
         raise ConfigurationError(str(error), where) from error
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"{path!r}: permission denied", where)
+
+
+def _check_folder(path: str, where: str) -> None:
+    """Refuse a file to be written in what is no folder. Whether it may be written, who writes it will know."""
+    folder = os.path.dirname(path)
+    try:
+        is_dir = files.file_status(folder).is_dir
+    except FileError as error:
+        raise ConfigurationError(str(error), where) from error
+    if not is_dir:
+        raise ConfigurationError(f"{folder!r} is not a folder", where)
 
 
 def _check_certificate(endpoint_text: str, where: str) -> None:

@@ -99,6 +99,7 @@ class Front:
         self._signals: dict[int, tuple[typing.Callable[..., object], tuple[object, ...]]] = {}
         self._old_handlers: dict[int, typing.Any] = {}
         self._lag = 0.0
+        self._lag_since: dict[str, float] = {}
 
     @property
     def poller(self) -> Watcher:
@@ -134,10 +135,14 @@ class Front:
         """See `Life.running`."""
         return self._running
 
-    def loop_lag(self) -> float:
+    def loop_lag(self, asker: str = "") -> float:
         """See `Life.loop_lag`."""
         lag, self._lag = self._lag, 0.0
-        return lag
+        for other, earlier in self._lag_since.items():
+            self._lag_since[other] = max(earlier, lag)
+        answer = self._lag_since.get(asker, lag)
+        self._lag_since[asker] = 0.0
+        return answer
 
     def _flush(self) -> None:
         dirty = iter(self.dirty[:])

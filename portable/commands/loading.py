@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
 import runpy
+import sys
 import typing
 from dataclasses import dataclass
 
@@ -17,7 +21,10 @@ if typing.TYPE_CHECKING:
 
     from portable.listener import DatagramPort, ServerPort
 
-__all__ = ["Application", "load_python", "load_tap_file", "planned_address"]
+__all__ = ["Application", "import_the_rest", "load_python", "load_tap_file", "planned_address"]
+
+# Whose modules a running server may still import: ours, and Python's when somebody names an encoding.
+_LATE_PACKAGES = ("backends", "encodings", "portable", "protocols")
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,29 @@ def load_python(path: str) -> Application:
         raise CommandError(f"{path!r}: there is no such file")
     try:
         names = runpy.run_path(path, run_name="__portable__")
+    except SystemExit as error:
+        raise CommandError(f"{path}: it calls sys.exit; it has to define 'application' and end") from error
     except Exception as error:
         raise CommandError(f"{path}: {type(error).__name__}: {error}") from error
     service = names.get("application")
     if not isinstance(service, Service):
         raise CommandError(f"{path}: it must define 'application', a portable.service.Service")
     return Application(service, lambda: None)
+
+
+def import_the_rest() -> None:
+    """Import what the packages in use import late.
+
+    For a process that is about to change its root folder: from there Python's files cannot be reached.
+    """
+    for name, package in sorted(sys.modules.items()):
+        if name.partition(".")[0] not in _LATE_PACKAGES:
+            continue
+        for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{name}."):
+            if not found.ispkg:
+                # What cannot be imported here is not going to be.
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(found.name)
 
 
 def planned_address(port: ServerPort | DatagramPort) -> str:

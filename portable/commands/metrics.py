@@ -10,7 +10,7 @@ from portable.commands.usage import UsageError
 from portable.endpoints import TCPEndpoint, TLSEndpoint, parse_endpoint
 from portable.errors import ConfigurationError
 from portable.listener import ListenerOptions, ServerPort
-from portable.metrics import Metrics
+from portable.metrics import Metrics, require_prometheus
 from portable.service import PortService, ServiceGroup
 
 if typing.TYPE_CHECKING:
@@ -70,7 +70,9 @@ def with_metrics(application: Application, endpoint_text: str) -> Application:
 
     Raises:
         UsageError: it is no endpoint.
+        ConfigurationError: the package prometheus-client is not installed.
     """
+    require_prometheus()
     try:
         endpoint = parse_endpoint(endpoint_text)
     except ConfigurationError as error:

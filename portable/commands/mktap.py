@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import sys
 import typing
@@ -26,9 +28,10 @@ from portable.tap import MAX_SIZE, Tap, format_tap, load_tap, make_entry, save_t
 
 if typing.TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from portable.options import Kind, Option
+    from portable.tap import TapService
 
 __all__ = ["main"]
 
@@ -150,23 +153,45 @@ def _make(chosen: Namespace, kind_name: str, tail: list[str]) -> int:
     given = _parse_options(kind, tail)
     try:
         entry = make_entry(kind, given)
+        # Made and thrown away: what only the kind knows about its options is found out now, not at the start.
+        entry.make()
     except ConfigurationError as error:
         raise UsageError(_as_flag(str(error))) from error
     try:
         entry.verify()
-        # Made and thrown away: what only the kind knows about its options is found out now, not at the start.
-        entry.make()
     except ConfigurationError as error:
         raise CommandError(_as_flag(str(error))) from error
-    tap = load_tap(chosen.append) if chosen.append else Tap()
+    if chosen.append:
+        with _locked_folder(chosen.append):
+            _save(chosen, load_tap(chosen.append), entry)
+    else:
+        _save(chosen, Tap(), entry)
+    return DONE
+
+
+@contextlib.contextmanager
+def _locked_folder(path: str) -> Iterator[None]:
+    """Keep others who append out of the folder of `path` between reading the file and replacing it.
+
+    The file itself is no place for a lock: it is another one afterwards.
+    """
+    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _save(chosen: Namespace, tap: Tap, entry: TapService) -> None:
+    """Write `tap` with `entry` added."""
     uid = tap.uid if chosen.uid is None else _number_or_name(chosen.uid)
     gid = tap.gid if chosen.gid is None else _number_or_name(chosen.gid)
     privileges.find_identity(uid, gid)
     tap = Tap((*tap.services, entry), uid, gid)
     if len(format_tap(tap)) > MAX_SIZE:
         raise CommandError(f"the file would have more than {MAX_SIZE} bytes")
-    save_tap(os.path.abspath(chosen.output or chosen.append or f"{kind.name}.tap"), tap)
-    return DONE
+    save_tap(os.path.abspath(chosen.output or chosen.append or f"{entry.kind.name}.tap"), tap)
 
 
 def _as_flag(message: str) -> str:

@@ -100,11 +100,14 @@ class Server:
         self._notifier.reloading()
         self._log_file.reopen()
         try:
-            self._service.reload()
+            complete = self._service.reload()
         except Exception:  # noqa: BLE001 - a failed reload must not end what serves
             _log.exception("the reload failed; what was loaded before stays in use")
         else:
-            _log.info("reloaded")
+            if complete:
+                _log.info("reloaded")
+            else:
+                _log.error("reloaded in part: what failed (see above) stays in use as it was")
         self._notifier.ready()
 
     def _rotate(self) -> None:
@@ -112,7 +115,7 @@ class Server:
         _log.info("log rotated")
 
     def _watch_lag(self) -> None:
-        lag = self._reactor.loop_lag()
+        lag = self._reactor.loop_lag("twistd")
         if lag > SLOW_TURN:
             _log.warning("one turn of the loop took %.3f seconds: a callback blocks", lag)
         self._reactor.call_later(LAG_INTERVAL, self._watch_lag)

@@ -14,7 +14,13 @@ import typing
 
 from portable.commands import privileges
 from portable.commands.daemon import UMASK, Daemon, daemonize
-from portable.commands.loading import Application, load_python, load_tap_file, planned_address
+from portable.commands.loading import (
+    Application,
+    import_the_rest,
+    load_python,
+    load_tap_file,
+    planned_address,
+)
 from portable.commands.logfile import FileLog, StreamLog
 from portable.commands.metrics import with_metrics
 from portable.commands.pidfile import PidFile
@@ -46,6 +52,8 @@ __all__ = ["main"]
 
 _log = logging.getLogger("twistd")
 
+DEFAULT_FILE = "twistd.tap"
+
 _DRAIN = Option("drain", "duration", None, "")
 
 
@@ -65,7 +73,7 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("-f", "--file", metavar="FILE.tap", help="what to run (default: twistd.tap)")
+    what.add_argument("-f", "--file", metavar="FILE.tap", help=f"what to run (default: {DEFAULT_FILE})")
     what.add_argument(
         "-y", "--python", metavar="FILE.py", help="run the service that this program calls 'application'"
     )
@@ -122,6 +130,10 @@ def _run(argv: Sequence[str]) -> int:
         raise UsageError("a daemon has no standard output: add -n, or name a file after -l")
     load = _loader(chosen)
     profile = os.path.abspath(chosen.profile) if chosen.profile else ""
+    if profile and not chosen.chroot and not os.access(os.path.dirname(profile), os.W_OK):
+        raise CommandError(
+            f"--profile: no file can be made in {os.path.dirname(profile)!r}; name another place"
+        )
     if chosen.check:
         return _check(load(), chosen)
     root = os.path.abspath(chosen.chroot) if chosen.chroot else ""
@@ -217,6 +229,7 @@ class _Launch:
         return server
 
     def _change_root(self) -> None:
+        import_the_rest()
         os.chroot(self._root)
         os.chdir("/")
 
@@ -232,6 +245,7 @@ class _Launch:
             return
         if isinstance(self._log, FileLog):
             self._log.give_to(identity.uid, identity.gid)
+        self._application.service.give_to(identity.uid, identity.gid)
         # Made while we still may: the folder is often root's own. Where we cannot remove it, we can empty it.
         self._pidfile.create(identity.uid, identity.gid)
         privileges.drop_privileges(identity)
@@ -261,7 +275,9 @@ def _loader(chosen: Namespace) -> Callable[[], Application]:
     if chosen.python is not None:
         program = os.path.abspath(chosen.python)
         return lambda: load_python(program)
-    path = os.path.abspath(chosen.file or "twistd.tap")
+    path = os.path.abspath(chosen.file or DEFAULT_FILE)
+    if chosen.file is None and not os.path.lexists(path):
+        raise CommandError(f"there is no {path!r}: name another file with -f, or make one with mktap")
     return lambda: load_tap_file(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from portable.files import system
 from portable.files.system import file_error, refusal, write_all
@@ -63,6 +64,26 @@ class AppendFile:
             raise refusal(self.path, "EBADF")
         try:
             return os.fstat(self._fd).st_size
+        except OSError as exc:
+            raise file_error(exc, self.path) from exc
+
+    def give_to(self, uid: int, gid: int) -> None:
+        """Make the file belong to that user and group. As root, which may be about to become them.
+
+        Only a regular file with no other name, at the path itself: through a link somebody could have a file
+        given to them that was never a log.
+
+        Raises:
+            FileError: the system refused.
+        """
+        try:
+            status = os.fstat(self._fd)
+            if (
+                stat.S_ISREG(status.st_mode)
+                and status.st_nlink == 1
+                and os.path.samestat(status, os.lstat(self.path))
+            ):
+                os.fchown(self._fd, uid, gid)
         except OSError as exc:
             raise file_error(exc, self.path) from exc
 

@@ -197,10 +197,13 @@ class ServerPort:
         if self.tls is not None and self._reactor is not None:
             self._watch = CertificateWatch(self.tls, self._reactor)
 
-    def reload(self) -> None:
-        """Read the certificates again, for the connections to come. If that fails, the old ones stay."""
-        if self.tls is not None:
-            self.tls.reload()
+    def reload(self) -> bool:
+        """Read the certificates again, for the connections to come.
+
+        Returns:
+            Whether that worked. If not, the reason is in the log and the old ones stay in use.
+        """
+        return self.tls is None or self.tls.reload()
 
     def stop_accepting(self) -> None:
         """Stop listening; open connections go on. Idempotent."""
@@ -278,8 +281,9 @@ class DatagramPort:
     def start(self) -> None:
         """Do nothing: there is nothing to accept."""
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """Do nothing: there are no certificates."""
+        return True
 
     def stop_accepting(self) -> None:
         """Close, after sending what waits. Idempotent."""

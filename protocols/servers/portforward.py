@@ -51,8 +51,9 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
     """Return the service for checked values. Opens nothing.
 
     Raises:
-        ConfigurationError: `to` is no endpoint to connect to.
+        ConfigurationError: `to` is no endpoint to connect to, or is ourselves.
     """
+    _check(values)
     return PortForwardService(values)
 
 
@@ -80,5 +81,4 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT),
     ),
     make_service=make_service,
-    check=_check,
 )

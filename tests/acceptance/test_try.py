@@ -48,9 +48,11 @@ def begin(shell: Shell, *words: str) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def test_ctrl_c_ends_a_folder_on_show(bare: Shell) -> None:
-    bare.static(index_html=b"<h1>mine</h1>")
+    bare.static(index_html=b"<h1>mine</h1>", page_epy=b"print('ran')")
     process, address = begin(bare, "static")
     assert bare.curl(address) == "<h1>mine</h1>"
+    # Who wants to look at a folder has not asked for its programs to be run.
+    assert bare.curl(f"{address}page.epy") == "print('ran')"
     # The terminal tells every process in the group.
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(20) == 0

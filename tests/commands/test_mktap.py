@@ -96,6 +96,13 @@ def test_help_and_version(folder: Folder) -> None:
         (["portforward", "--to", "tcp:h:1", "--po", "1"], "unrecognized arguments: --po 1"),
         (["portforward", "--to", "tcp:h:1", "more"], "unrecognized arguments: more"),
         (["portforward", "--to", "tcp:h:1", "--listen", "tcp:99999"], "--listen: "),
+        (["portforward", "--port", "5", "--to", "tcp:localhost:5"], "forwarded to itself"),
+        (["web"], "nothing to serve"),
+        (["web", "--path", ".", "--index", "a/b"], "--index: "),
+        (["inetd", "--services", "bogus"], "bogus"),
+        (["ftp", "--root", "."], "nobody could log in"),
+        (["finger"], "either --users FILE, or --system"),
+        (["telnet"], "with an account"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(
@@ -118,7 +125,10 @@ def test_wrong_usage_is_one_line_and_status_2(
         (["--uid", "no-such-user", *FORWARD], "--uid: this system has no user 'no-such-user'"),
         (["--gid", "no-such-group", *FORWARD], "--gid: this system has no group 'no-such-group'"),
         (["--uid", "4000000", *FORWARD], "add --gid"),
-        (["portforward", "--port", "5", "--to", "tcp:localhost:5"], "forwarded to itself"),
+        (["web", "--path", "gone"], "--path: "),
+        (["web", "--path", ".", "--logfile", "no/such/log"], "--logfile: "),
+        (["socks", "--log", "no/such/log"], "--log: "),
+        (["ftp", "--root", "bad.tap", "--anonymous"], "bad.tap' is not a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_1(
@@ -238,7 +248,7 @@ def test_the_parser_takes_no_abbreviations() -> None:
         parser.parse_args(["--lo", "1"])
 
 
-# Appends for as long as it lives: the whole command again and again, without a start of Python for each.
+# As often as the argument says: the whole command again and again, without a start of Python for each.
 APPENDER = """
 import sys
 from portable.commands.mktap import main
@@ -246,8 +256,8 @@ words = ["--append", "x.tap", "portforward", "--to", "tcp:127.0.0.1:1"]
 main(words)
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
-while main(words) == 0:
-    pass
+for _ in range(int(sys.argv[1])):
+    main(words)
 """
 
 
@@ -257,7 +267,10 @@ def test_kill_while_appending_leaves_the_old_or_the_new_file_whole(folder: Folde
     for _ in range(15):
         count = len(load_tap(str(folder.path / "x.tap")).services)
         process = subprocess.Popen(
-            [sys.executable, "-c", APPENDER], cwd=folder.path, env=folder.environ, stdout=subprocess.PIPE
+            [sys.executable, "-c", APPENDER, "1000"],
+            cwd=folder.path,
+            env=folder.environ,
+            stdout=subprocess.PIPE,
         )
         assert process.stdout is not None
         process.stdout.readline()
@@ -270,6 +283,20 @@ def test_kill_while_appending_leaves_the_old_or_the_new_file_whole(folder: Folde
         # It loads, so it is whole; nothing that was there before is gone.
         assert len(load_tap(str(folder.path / "x.tap")).services) >= count
     assert count > 1
+
+
+def test_servers_that_are_appended_at_the_same_time_are_all_there(folder: Folder) -> None:
+    folder.mktap("--output", "x.tap", *FORWARD)
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPENDER, "4"], cwd=folder.path, env=folder.environ, stdout=subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    for command in commands:
+        command.communicate()
+    assert [command.returncode for command in commands] == [0] * 4
+    assert len(load_tap(str(folder.path / "x.tap")).services) == 1 + 4 * 5
 
 
 def accounts_kind() -> Kind:

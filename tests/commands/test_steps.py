@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import subprocess
+import sys
 import typing
 
 import pytest
@@ -20,6 +21,7 @@ from portable.errors import ConfigurationError
 from portable.options import Kind, Option
 from portable.service import Service
 from portable.tap import Tap, make_entry
+from tests.commands.processes import ROOT
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -264,6 +266,19 @@ def test_what_is_missing_when_it_runs_is_named_with_file_and_place(
         application.verify()
     with pytest.raises(ConfigurationError, match=r"x\.tap: services\[0\]: nine is refused"):
         loaded(monkeypatch, {"number": 9})
+
+
+def test_what_is_imported_late_is_there_before_the_root_changes() -> None:
+    program = """
+import sys
+import backends.select
+from portable.commands.loading import import_the_rest
+late = {"backends.sockets.process", "encodings.idna", "encodings.cp1252"}
+assert not late & sys.modules.keys()
+import_the_rest()
+assert late <= sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=20)
 
 
 # --- systemd ----------------------------------------------------------------------------------------------

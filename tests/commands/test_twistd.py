@@ -54,9 +54,15 @@ def test_what_cannot_be_loaded_is_refused(talk: Folder) -> None:
     (talk.path / "bad.tap").write_text('{"format": "portable-tap"}')
     (talk.path / "fails.py").write_text("1 / 0\n")
     (talk.path / "empty.py").write_text("application = 7\n")
-    assert "twistd.tap" in refused(talk)
+    assert "twistd.tap': name another file with -f, or make one with mktap" in refused(talk)
+    assert "No such file or directory; mktap KIND --output FILE makes one" in refused(talk, "-f", "gone.tap")
+    os.mkfifo(talk.path / "fifo")
+    assert "fifo': Invalid argument: it is no regular file" in refused(talk, "-f", "fifo")
+    assert "Is a directory; name the file in it" in refused(talk, "-f", ".")
     assert "bad.tap: version: this field is missing" in refused(talk, "-f", "bad.tap")
     assert "ZeroDivisionError" in refused(talk, "-y", "fails.py")
+    (talk.path / "exits.py").write_text("raise SystemExit(3)")
+    assert "exits.py: it calls sys.exit" in refused(talk, "-y", "exits.py")
     assert "must define 'application'" in refused(talk, "-y", "empty.py")
     assert "there is no such file" in refused(talk, "-y", "gone.py")
     assert "there is no reactor 'fast'" in refused(talk, "-y", "app.py", "-r", "fast")
@@ -85,6 +91,20 @@ def test_check_says_what_would_be_bound_and_touches_nothing(folder: Folder) -> N
     ]
     assert folder.names() == ["twistd.tap"]
     assert "gone.tap" in refused(folder, "--check", "-f", "gone.tap")
+
+
+def test_check_finds_what_would_fail_at_the_start_or_the_end(talk: Folder) -> None:
+    (talk.path / "hidden").mkdir()
+    (talk.path / "hidden" / "prometheus_client.py").write_text("raise ImportError\n")
+    path = f"{talk.path / 'hidden'}{os.pathsep}{talk.environ['PYTHONPATH']}"
+    words = ("--check", "-y", "app.py")
+    assert "pip install" in refused(talk, *words, "--metrics", "tcp:0", PYTHONPATH=path)
+    assert "--profile: no file can be made in " in refused(talk, *words, "--profile", "no/such/profile")
+    (talk.path / "logs").mkdir()
+    talk.mktap("web", "--path", ".", "--logfile", "logs/web.log")
+    (talk.path / "logs").rmdir()
+    for check in ((), ("--check",)):
+        assert "web.tap: services[0].options.logfile: '" in refused(talk, *check, "-f", "web.tap")
 
 
 def test_reactors_are_listed(folder: Folder) -> None:

@@ -10,6 +10,7 @@ import sys
 import typing
 
 import pytest
+import trustme
 
 from tests.commands.processes import TALK, read_all, refused, wait_until
 
@@ -169,6 +170,7 @@ def reload():
     logging.warning("reload called")
     if next(fails):
         raise ValueError("bad certificate")
+    return True
 
 application.reload = reload
 """
@@ -183,6 +185,24 @@ application.reload = reload
     assert "what was loaded before stays in use" in talk.read("twistd.log")
     talk.end(pid)
     assert "stopping" not in talk.read("moved.log")
+
+
+def test_a_certificate_that_cannot_be_reloaded_is_not_called_reloaded(talk: Folder) -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    issued.private_key_and_cert_chain_pem.write_to_path(talk.path / "server.pem")
+    talk.program('application = talk("tls:0:interface=127.0.0.1:certificate=server.pem")\n')
+    process = talk.foreground("-y", "app.py")
+    trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(talk.path / "server.pem")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded" in talk.read("out"))
+    assert "Cannot reload certificates, going on with the old ones: server.pem" in talk.read("out")
+    assert "twistd: reloaded in part: " in talk.read("out")
+    assert "twistd: reloaded\n" not in talk.read("out")
+    issued.private_key_and_cert_chain_pem.write_to_path(talk.path / "server.pem")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "twistd: reloaded\n" in talk.read("out"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
 
 
 def test_sigusr1_rotates_the_log(talk: Folder) -> None:

@@ -6,9 +6,12 @@ import contextlib
 import http.client
 import os
 import pathlib
+import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import typing
 
 import pytest
@@ -105,6 +108,27 @@ def test_privileges_are_dropped_after_binding(talk: Folder) -> None:
     talk.end(talk.twistd("-y", "app.py"))
 
 
+def test_the_logs_of_servers_belong_to_the_user_too(folder: Folder, request: pytest.FixtureRequest) -> None:
+    # A folder that this user may enter.
+    logs = pathlib.Path(tempfile.mkdtemp())
+    logs.chmod(0o755)
+    request.addfinalizer(lambda: shutil.rmtree(logs))
+    at = ("-p", "0", "-i", "127.0.0.1")
+    folder.mktap("-o", "twistd.tap", "web", "--path", ".", *at, "--logfile", str(logs / "web.log"))
+    folder.mktap("-a", "twistd.tap", "socks", *at, "--log", str(logs / "socks.log"))
+    if os.geteuid() != 0:
+        assert "only root can change to uid" in refused(folder, "--uid", "65534", "--gid", "65534")
+        return
+    pid = folder.twistd("--uid", "65534", "--gid", "65533")
+    for name in ("web.log", "socks.log"):
+        owner = os.stat(logs / name)
+        assert (owner.st_uid, owner.st_gid) == (65534, 65533)
+    os.kill(pid, signal.SIGHUP)
+    wait_until(lambda: "reloaded" in folder.read("twistd.log"))
+    folder.end(pid)
+    assert "goes on in the file that was open" not in folder.read("twistd.log")
+
+
 def test_a_tap_may_name_the_user(folder: Folder) -> None:
     words = ("portforward", "-p", "0", "-i", "127.0.0.1", "--to", "tcp:127.0.0.1:1")
     folder.mktap("-o", "twistd.tap", "--uid", "65534", "--gid", "65534", *words)
@@ -137,6 +161,38 @@ def test_chroot(talk: Folder) -> None:
     wait_until((jail / "twistd.log.1").exists)
     talk.end(pid)
     assert not (jail / "twistd.pid").exists()
+
+
+def put_a_shell_into(jail: pathlib.Path) -> None:
+    """Copy /bin/sh and its libraries."""
+    libraries = re.findall(r"/\S+", subprocess.check_output(["ldd", "/bin/sh"], text=True))
+    for name in ("/bin/sh", *libraries):
+        copy = jail / name.lstrip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, copy)
+
+
+def test_a_folder_of_web_lies_in_the_new_root(folder: Folder) -> None:
+    """With its programs: what runs them is not loaded from a root where Python is not."""
+    www = folder.path / "jail" / "www"
+    www.mkdir(parents=True)
+    (www / "page").write_text("inside\n")
+    program = www / "program.cgi"
+    program.write_text("#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; echo ran\n")
+    program.chmod(0o755)
+    put_a_shell_into(folder.path / "jail")
+    folder.mktap("web", "--path", "jail/www", "-p", "0", "-i", "127.0.0.1")
+    tap = folder.path / "web.tap"
+    tap.write_text(tap.read_text().replace(str(folder.path / "jail"), ""))
+    if os.geteuid() != 0:
+        assert "only root can change the root folder" in refused(folder, "-f", "web.tap", "--chroot", "jail")
+        return
+    process = folder.foreground("-f", "web.tap", "--chroot", "jail", "--pidfile", "/pid", "--metrics", "tcp:0")
+    assert fetch(folder.ports()[0], "/page")[2] == "inside\n"
+    assert fetch(folder.ports()[0], "/program.cgi")[2] == "ran\n", folder.logged()
+    assert "portable_loop_lag_seconds" in fetch(folder.ports()[1], "/metrics")[2]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
 
 
 # --- Metrics, and the session that must work --------------------------------------------------------------

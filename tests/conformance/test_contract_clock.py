@@ -241,6 +241,19 @@ def test_loop_lag(reactor: Reactor) -> None:
     assert reactor.loop_lag() < 0.05
 
 
+def test_loop_lag_is_told_to_everybody_who_asks(reactor: Reactor) -> None:
+    """A turn that one of them was told of is no secret from the other."""
+    reactor.loop_lag("first")
+    reactor.loop_lag("second")
+    reactor.call_soon(time.sleep, 0.1)
+    reactor.step()
+    reactor.step()
+    assert 0.05 <= reactor.loop_lag("first") < 5
+    assert 0.05 <= reactor.loop_lag("second") < 5
+    assert reactor.loop_lag("first") < 0.05
+    assert reactor.loop_lag("second") < 0.05
+
+
 def test_name_and_capabilities(reactor: Reactor) -> None:
     """A capability it has is one of those there are."""
     assert reactor.name

@@ -19,7 +19,7 @@ if typing.TYPE_CHECKING:
 
 
 class LaggingReactor(FakeReactor):
-    def loop_lag(self) -> float:
+    def loop_lag(self, asker: str = "") -> float:
         return 0.25
 
 

@@ -204,6 +204,7 @@ def test_repeatable_values_are_a_tuple_with_places_of_their_own() -> None:
         lambda: Option("x", "bool", None, ""),
         lambda: Option("x", "int", 1, "", repeatable=True),
         lambda: Option("x", "str", "", "", must_exist=True),
+        lambda: Option("x", "str", "", "", writes=True),
         lambda: Option("a", "account", (), "", repeatable=True),
         lambda: Option("a", "password", None, ""),
     ],

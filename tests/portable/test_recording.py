@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 
 import pytest
@@ -11,6 +12,7 @@ from portable.errors import AddressInUse, ConfigurationError
 from portable.listener import ServerPort
 from portable.recording import RecordingService
 from portable.recordlog import RecordLog
+from portable.service import ServiceGroup
 from tests.portable.listening import FakeReactor, Recorder
 
 if typing.TYPE_CHECKING:
@@ -58,9 +60,23 @@ def test_the_log_is_renamed_reopened_and_complete_at_the_end(tmp_path: pathlib.P
     assert (tmp_path / "log").read_text() == "two\nthe connection that ended last\n"
 
 
+def test_the_log_is_given_to_the_user_that_the_process_becomes(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fchown", lambda fd, uid, gid: given.append((uid, gid)))
+    loop = FakeReactor()
+    for path in (None, tmp_path / "log"):
+        made = service(path)
+        made.bind(loop.as_reactor)
+        ServiceGroup("all", [made]).give_to(1, 2)
+        made.release()
+    assert given == [(1, 2)]
+
+
 def test_a_log_that_cannot_be_opened_binds_nothing(tmp_path: pathlib.Path) -> None:
     loop = FakeReactor()
-    with pytest.raises(ConfigurationError, match=r"^--lines: .*No such file"):
+    with pytest.raises(ConfigurationError, match=r"^x: --lines: .*No such file"):
         service(tmp_path / "none" / "log").bind(loop.as_reactor)
     assert loop.listeners == []
 

@@ -62,9 +62,10 @@ class Diary(Service):
             return fail(self._faults["late"])
         return super().stop(seconds)
 
-    def reload(self) -> None:
-        super().reload()
+    def reload(self) -> bool:
+        complete = super().reload()
         self._write("reload")
+        return complete
 
 
 def test_children_start_in_order_and_stop_in_reverse(loop: FakeReactor) -> None:
@@ -72,7 +73,7 @@ def test_children_start_in_order_and_stop_in_reverse(loop: FakeReactor) -> None:
     group = ServiceGroup("all", [Diary("a", book), Diary("b", book)])
     group.bind(loop.as_reactor)
     group.start()
-    group.reload()
+    assert group.reload()
     assert results(group.stop(1)) == [None]
     assert book == ["bind a", "bind b", "start a", "start b", "reload a", "reload b", "stop b", "stop a"]
 
@@ -182,6 +183,6 @@ def test_an_error_in_one_child_does_not_keep_others_from_reloading(
     book: list[str] = []
     group = ServiceGroup("all", [Diary("broken", book, reload=RuntimeError("cannot")), Diary("b", book)])
     group.bind(loop.as_reactor)
-    group.reload()
+    assert not group.reload()
     assert book[-2:] == ["reload broken", "reload b"]
     assert "broken: cannot reload" in caplog.text

@@ -210,6 +210,17 @@ def test_files_that_options_name_must_be_there(tmp_path: pathlib.Path) -> None:
     assert caught.value.where == "services[1].options.files"
 
 
+def test_the_folder_of_a_file_that_is_written_must_be_there(tmp_path: pathlib.Path) -> None:
+    kind = Kind("logs", 1, "", (Option("log", "path", None, "", writes=True),), lambda _: Service("x"))
+    tap.make_entry(kind, {}).verify()
+    tap.make_entry(kind, {"log": str(tmp_path / "log")}).verify()
+    (tmp_path / "file").touch()
+    for folder, reason in (("gone", "No such file"), ("file", "is not a folder")):
+        with pytest.raises(ConfigurationError, match=reason) as caught:
+            tap.make_entry(kind, {"log": str(tmp_path / folder / "log")}).verify()
+        assert caught.value.where == "options.log"
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may read everything, so the answer of the system is given here.
     monkeypatch.setattr(os, "access", lambda path, mode: False)

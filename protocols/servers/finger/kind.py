@@ -52,11 +52,12 @@ class FingerService(PortService):
         )
         super().bind(reactor)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the file of users again."""
-        super().reload()
+        complete = super().reload()
         if self._file is not None:
             self._file.load()
+        return complete
 
     def _make_protocol(self) -> FingerServer:
         if self._answers is None or self.reactor is None:
@@ -77,19 +78,23 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
     return FingerService(values)
 
 
-def _check(values: typing.Mapping[str, typing.Any]) -> None:
-    """Refuse options that have no meaning together, and a file that cannot be used."""
-    if (values["users"] is None) is not values["system"]:
-        raise ConfigurationError("give either --users FILE, or --system for the users of this machine")
+def _check_users(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse a file that cannot be used, and a system that has no users."""
     if values["users"] is not None:
         FileUsers(values["users"]).load()
-    else:
-        try:
-            require_system_users()
-        except CapabilityMissing as error:
-            raise ConfigurationError(str(error), "--system") from error
-        if values["list"]:
-            raise ConfigurationError("goes with --users: accounts of this machine are not listed", "--list")
+        return
+    try:
+        require_system_users()
+    except CapabilityMissing as error:
+        raise ConfigurationError(str(error), "--system") from error
+
+
+def _check(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse options that have no meaning together."""
+    if (values["users"] is None) is not values["system"]:
+        raise ConfigurationError("give either --users FILE, or --system for the users of this machine")
+    if values["system"] and values["list"]:
+        raise ConfigurationError("goes with --users: accounts of this machine are not listed", "--list")
     if values["forward-to"] and not values["forwarding"]:
         raise ConfigurationError("goes with --forwarding", "--forward-to")
 
@@ -122,5 +127,5 @@ KIND = Kind(
         *[option for option in listening_options(0, idle_timeout=120.0) if option.name != "port"],
     ),
     make_service=make_service,
-    check=_check,
+    check=_check_users,
 )

@@ -85,7 +85,7 @@ class FTPService(PortService):
             self._watch = None
         return super().stop(seconds)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the passwords and certificates again; each stays as it was if it is bad.
 
         Raises:
@@ -93,9 +93,8 @@ class FTPService(PortService):
         """
         # First: if this raises, nothing has changed. Certificates that are bad are told in the log.
         self._accounts.load()
-        super().reload()
-        if self._tls is not None:
-            self._tls.reload()
+        complete = super().reload()
+        return (self._tls is None or self._tls.reload()) and complete
 
     def _make_protocol(self) -> FTPServer:
         if self._site is None:
@@ -152,13 +151,17 @@ def _port_range(text: str) -> tuple[int, int]:
     return first, last
 
 
-def _check(values: typing.Mapping[str, typing.Any]) -> None:
-    """Refuse options that have no meaning, alone or together."""
+def _check_root(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse a root that is no folder."""
     try:
         if not file_status(values["root"]).is_dir:
             raise ConfigurationError(f"{values['root']!r} is not a folder", "--root")
     except FileError as error:
         raise ConfigurationError(str(error), "--root") from error
+
+
+def _check(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse options that have no meaning, alone or together."""
     names = Accounts.from_values(values).names()
     if not names and values["passwords"] is None and not values["anonymous"]:
         raise ConfigurationError("nobody could log in: give --user, --passwords or --anonymous")
@@ -234,5 +237,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT, idle_timeout=DEFAULT_IDLE),
     ),
     make_service=make_service,
-    check=_check,
+    check=_check_root,
 )

@@ -96,11 +96,12 @@ class SocksService(RecordingService[TrafficLog]):
         versions = (v4.VERSION, v5.VERSION) if values["socks5"] else (v4.VERSION,)
         return Policy(serves, self._rules, frozenset(versions), check_user)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the passwords again."""
-        super().reload()
+        complete = super().reload()
         if self._accounts is not None:
             self._accounts.load()
+        return complete
 
     def _record(self, record: Record) -> None:
         if self.log is not None:
@@ -194,7 +195,9 @@ KIND = Kind(
             )
             for option in account_options()
         ],
-        Option("log", "path", None, "write a line for each connection here", short="l", metavar="FILE"),
+        Option(
+            "log", "path", None, "write a line for each connection here", short="l", metavar="FILE", writes=True
+        ),
         Option(
             "bind-address",
             "interface",

@@ -43,7 +43,7 @@ class TelnetService(PortService):
     Args:
         make_ports: called with what makes a connection's protocol.
         accounts: who may log in.
-        names: more for the namespace; may include "service".
+        names: more for the namespace; may include "service". Looked at when a namespace is made.
         shared: one namespace for all sessions, instead of one for each.
         in_thread: run statements in threads; else on the loop (see `protocols.console.runner`).
     """
@@ -59,7 +59,7 @@ class TelnetService(PortService):
     ) -> None:
         super().__init__(KIND.name, make_ports(self._make_protocol))
         self._accounts = accounts
-        self._names = dict(names or {})
+        self._names = {} if names is None else names
         self._in_thread = in_thread
         self._shared: dict[str, typing.Any] | None = {} if shared else None
         self._slots = Slots()
@@ -86,10 +86,11 @@ class TelnetService(PortService):
         """See `Service.stop`."""
         return super().stop(seconds).add_both(self._uninstall_streams)
 
-    def reload(self) -> None:
+    def reload(self) -> bool:
         """See `Service.reload`. Reads the file of accounts again."""
-        super().reload()
+        complete = super().reload()
         self._accounts.load()
+        return complete
 
     def terminals(self) -> list[TelnetServer]:
         """Return the terminals that are connected, in no order. In the reactor's thread."""

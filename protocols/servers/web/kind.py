@@ -80,13 +80,15 @@ class WebService(RecordingService[AccessLog]):
     """One site on any number of ports.
 
     Args:
-        resource: the root of the site.
-        folder: what it serves, if it is one.
+        find_root: called by `bind`, when the root folder of the process is the one it serves from: returns the
+            root of the site, and the folder that it serves, if it is one.
         values: checked values of the options of KIND.
     """
 
     def __init__(
-        self, resource: Resource, folder: StaticFolder | None, values: typing.Mapping[str, typing.Any]
+        self,
+        find_root: typing.Callable[[], tuple[Resource, StaticFolder | None]],
+        values: typing.Mapping[str, typing.Any],
     ) -> None:
         self._personal: bool = values["personal"]
         if self._personal:
@@ -98,7 +100,8 @@ class WebService(RecordingService[AccessLog]):
                 values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
             )
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
-        consoles = [] if values["telnet"] is None else [_make_console(resource, values)]
+        self._console_names: dict[str, object] = {}
+        consoles = [] if values["telnet"] is None else [_make_console(self._console_names, values)]
         super().__init__(
             KIND.name,
             ports,
@@ -107,8 +110,9 @@ class WebService(RecordingService[AccessLog]):
             log_option="--logfile",
             children=consoles,
         )
-        self._resource = resource
-        self._folder = folder
+        self._find_root = find_root
+        self._resource: Resource | None = None
+        self._folder: StaticFolder | None = None
         self._processors = _processor_names(values)
         self._seconds: float = values["script-timeout"]
         self._limits = dataclasses.replace(
@@ -118,6 +122,8 @@ class WebService(RecordingService[AccessLog]):
 
     def bind(self, reactor: Reactor) -> None:
         """See `Service.bind`."""
+        self._resource, self._folder = self._find_root()
+        self._console_names["resource"] = self._resource
         if isinstance(self._resource, UserDirectory):
             self._resource.start(reactor)
         super().bind(reactor)
@@ -150,7 +156,7 @@ class WebService(RecordingService[AccessLog]):
 
     def _render(self, request: Request) -> Rendered:
         """Return the answer to a request that a program has redirected."""
-        resource = find_resource(self._resource, request)
+        resource = None if self._resource is None else find_resource(self._resource, request)
         return error_page(404) if resource is None else resource.render(request)
 
     def _make_protocol(self) -> HTTPServer | Broker:
@@ -167,22 +173,33 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
     """Return the service for checked values. Opens nothing.
 
     Raises:
-        ConfigurationError: there is nothing to serve, or it cannot be found.
+        ConfigurationError: there is nothing to serve, or the class cannot be loaded.
     """
     _check(values)
     if values["user"]:
-        return WebService(UserDirectory(lambda *where: _make_user_folder(values, *where)), None, values)
+        users = UserDirectory(lambda *where: _make_user_folder(values, *where))
+        return WebService(lambda: (users, None), values)
     if values["class"] is not None:
-        return WebService(load_resource(values["class"]), None, values)
+        resource = load_resource(values["class"])
+        return WebService(lambda: (resource, None), values)
+    return WebService(lambda: _find_path(values), values)
+
+
+def _find_path(values: typing.Mapping[str, typing.Any]) -> tuple[Resource, StaticFolder | None]:
+    """Return what stands for --path, and the folder that it serves, if it is one.
+
+    Raises:
+        ConfigurationError: it is not there.
+    """
     path: str = values["path"]
     if _status_is_dir(path):
         folder = _make_folder(path, values)
-        return WebService(folder, folder, values)
+        return folder, folder
     root, _, name = path.replace(os.sep, "/").rpartition("/")
     if _processor_names(values) and Processors({}).kind(name):
         folder = _make_folder(root or "/", values)
-        return WebService(folder.beneath(name), folder, values)
-    return WebService(StaticFile(path, values["mime-type"]), None, values)
+        return folder.beneath(name), folder
+    return StaticFile(path, values["mime-type"]), None
 
 
 def _make_folder(path: str, values: typing.Mapping[str, typing.Any]) -> StaticFolder:
@@ -232,15 +249,15 @@ def _processor_names(values: typing.Mapping[str, typing.Any]) -> list[str]:
     return [name for name in PROCESSORS if name in words]
 
 
-def _make_console(resource: Resource, values: typing.Mapping[str, typing.Any]) -> Service:
-    """Return a Python console on loopback, with the site's root in its namespace."""
+def _make_console(names: dict[str, object], values: typing.Mapping[str, typing.Any]) -> Service:
+    """Return a Python console on loopback, with `names` in its namespace."""
 
     def make_ports(factory: ProtocolFactory) -> list[ServerPort]:
         endpoint = TCPEndpoint(values["telnet"], "127.0.0.1")
         return [ServerPort("telnet", factory, endpoint, ListenerOptions())]
 
     accounts = Accounts(values["telnet-user"], values["telnet-passwords"])
-    return TelnetService(make_ports, accounts, names={"resource": resource})
+    return TelnetService(make_ports, accounts, names=names)
 
 
 def _status_is_dir(path: str) -> bool:
@@ -374,7 +391,9 @@ KIND = Kind(
             "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
         ),
         *account_options("telnet-"),
-        Option("logfile", "path", None, "write an access log here, in the combined format", short="l"),
+        Option(
+            "logfile", "path", None, "write an access log here, in the combined format", short="l", writes=True
+        ),
         *listening_options(DEFAULT_PORT),
     ),
     make_service=make_service,

@@ -481,6 +481,24 @@ def test_append_file_that_cannot_be_opened(root: Path) -> None:
     assert refusal(AppendFile, str(root / "fifo")) == "ENXIO"
 
 
+def test_only_a_log_under_its_own_name_is_given_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fchown", lambda fd, uid, gid: given.append((uid, gid)))
+    (root / "link").symlink_to("once")
+    (root / "once").touch()
+    os.link(root / "hello", root / "second-name")
+    for path in (root / "link", root / "hello", "/dev/null"):
+        log = AppendFile(str(path))
+        log.give_to(1, 2)
+        log.close()
+        assert given == []
+    log = AppendFile(str(root / "log"))
+    log.give_to(1, 2)
+    assert given == [(1, 2)]
+    log.close()
+    assert refusal(log.give_to, 1, 2) == "EBADF"
+
+
 def test_append_to_a_full_disk() -> None:
     log = AppendFile("/dev/full")
     assert refusal(log.write, b"x") == "ENOSPC"

@@ -418,11 +418,13 @@ def test_certificates_are_reloaded(loop: FakeReactor, files: pathlib.Path, tmp_p
     other.cert_pem.write_to_path(tmp_path / "ca.pem")
     certificate.unlink()
     other.issue_cert("example.org").private_key_and_cert_chain_pem.write_to_path(certificate)
-    server.reload()
+    assert server.reload()
     Client(loop.accept(), tmp_path).shake()
     assert last().events == ["made"]
+    certificate.unlink()
+    assert not server.reload()
     server.stop_accepting()
-    port(loop, TCPEndpoint(1)).reload()
+    assert port(loop, TCPEndpoint(1)).reload()
 
 
 def test_clients_must_show_certificates_when_that_was_said(loop: FakeReactor, files: pathlib.Path) -> None:

@@ -320,14 +320,12 @@ def test_portforward_drains_an_idle_pair(reactor: Reactor, echo_port: int) -> No
     ],
 )
 def test_portforward_refuses_to_forward_to_itself(options: dict[str, object], itself: bool) -> None:
-    check = portforward.KIND.check
-    assert check is not None
     values = check_values(portforward.KIND.options, options)
     if itself:
         with pytest.raises(ConfigurationError, match="to itself"):
-            check(values)
+            portforward.make_service(values)
     else:
-        check(values)
+        portforward.make_service(values)
 
 
 def test_portforward_needs_to_be_told_where_to() -> None:

@@ -288,7 +288,6 @@ def service(**options: object) -> Service:
         ({"users": "FILE", "system": True}, "either --users FILE, or --system"),
         ({"system": True, "list": True}, "--list"),
         ({"system": True, "forward_to": ("10.0.0.0/8",)}, "--forward-to"),
-        ({"users": "/no/such/file"}, "--users"),
     ],
 )
 def test_options_that_have_no_meaning_together(users: Path, options: dict[str, object], part: str) -> None:
@@ -298,10 +297,19 @@ def test_options_that_have_no_meaning_together(users: Path, options: dict[str, o
         service(**options)
 
 
+def test_the_file_is_looked_at_apart_because_it_may_lie_in_another_root() -> None:
+    values = check_values(KIND.options, {"users": "/no/such/file"})
+    make_service(values)
+    assert KIND.check is not None
+    with pytest.raises(ConfigurationError, match="--users"):
+        KIND.check(values)
+
+
 def test_system_users_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portable.systemusers.pwd", None)
+    assert KIND.check is not None
     with pytest.raises(ConfigurationError, match="--system"):
-        service(system=True)
+        KIND.check(check_values(KIND.options, {"system": True}))
 
 
 @pytest.mark.parametrize(("uid", "port"), [(0, 79), (1000, 10_079)])

@@ -34,13 +34,22 @@ def refused(root: Path, **options: typing.Any) -> str:
     return str(caught.value)
 
 
+def test_the_root_is_looked_at_apart_because_it_may_lie_in_another_root(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    for root, reason in ((file, "is not a folder"), (tmp_path / "missing", "--root")):
+        values = check_values(KIND.options, {"root": str(root), "anonymous": True})
+        KIND.make_service(values)
+        assert KIND.check is not None
+        with pytest.raises(ConfigurationError, match=reason):
+            KIND.check(values)
+
+
 def test_options_that_make_no_sense(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x")
     user = KIND.option("user").parse("tom:secret")
     assert "nobody could log in" in refused(tmp_path)
-    assert "not a folder" in refused(file, anonymous=True)
-    assert "--root" in refused(tmp_path / "missing", anonymous=True)
     assert "NAME=LETTERS" in refused(tmp_path, user=[user], permissions=["tom"])
     assert "NAME=LETTERS" in refused(tmp_path, user=[user], permissions=["tom=xyz"])
     assert "twice" in refused(tmp_path, user=[user], permissions=["tom=r", "tom=l"])

@@ -244,11 +244,11 @@ def test_options_that_have_no_meaning_together(root: Path) -> None:
         assert "is not a media type" in refusal(path=path, mime_type=text)
 
 
-def test_a_path_that_is_gone(root: Path) -> None:
-    checked = values(path=str(root))
+def test_a_path_that_is_gone_is_missed_when_it_is_bound(reactor: Reactor, root: Path) -> None:
+    service = make_service(values(path=str(root)))
     shutil.rmtree(root)
     with pytest.raises(ConfigurationError, match="No such file") as caught:
-        make_service(checked)
+        service.bind(reactor)
     assert caught.value.where == "--path"
 
 

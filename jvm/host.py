@@ -10,17 +10,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import threading
 import traceback
 import typing
 
 from backends.nio.jepbridge import JepBridge
 from backends.nio.reactor import NioReactor
+from jvm.hostlog import HostLog
 from portable.commands.loading import load_tap_file
 from portable.deferred import ensure_deferred
 from portable.errors import ConfigurationError
 from portable.listener import ServerPort
-from portable.logs import TextFormatter
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,7 @@ GRACE = 5.0
 _EVENTS = (1 << 63) - 1
 
 _log = logging.getLogger("portable.host")
+_records = HostLog()
 
 
 def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
@@ -48,17 +48,18 @@ def serve(loop: typing.Any, tap: str, drain: float, debug: bool) -> None:
         debug: log debug messages and tracebacks.
 
     Raises:
-        Exception: they do not start, or break. Java has been told all about it.
+        RuntimeError: they do not start, or break. Java has been told all about it.
     """
     try:
-        _LOG.attach(loop, debug)
+        _records.attach(loop, debug)
         try:
-            _Host(loop).run(tap, drain, debug)
+            _Host(loop).run(tap, drain)
         finally:
-            _LOG.detach()
-    except Exception as exc:
-        loop.failed(*_told(exc), _java_cause(exc))
-        raise
+            _records.detach()
+    except BaseException as exc:
+        loop.failed(*_told(exc))
+        # Jep would take SystemExit as it is, and end the process of the Java program.
+        raise RuntimeError("the server failed") from exc
 
 
 class _HostBridge(JepBridge):
@@ -84,12 +85,12 @@ class _Host:
         self._stopping = False
         self._reactor = NioReactor(_HostBridge(loop, self._on_request))
 
-    def run(self, tap: str, drain: float, debug: bool) -> None:
+    def run(self, tap: str, drain: float) -> None:
         """Load, bind, start, run, end."""
         try:
             application = load_tap_file(tap)
             application.verify()
-            _LOG.hide(application.secrets, debug)
+            _records.hide(application.secrets)
             self._check_identity(application)
             self._service = application.service
             given = drain if drain >= 0 else application.drain
@@ -99,7 +100,7 @@ class _Host:
             addresses = self._service.addresses()
             for address in addresses:
                 _log.info("listening: %s", address)
-            self._loop.started("\n".join(addresses))
+            self._loop.started("\n".join(addresses), self._drain)
             self._reactor.run()
             self._loop.finished(self._snapshot())
         finally:
@@ -124,7 +125,7 @@ class _Host:
         while request is not None:
             try:
                 self._take(request)
-            except Exception as exc:  # noqa: BLE001 - whoever asked is told, and the loop goes on
+            except BaseException as exc:  # noqa: BLE001 - whoever asked is told, and the loop goes on
                 request.fail(*_told(exc))
             request = self._loop.next()
 
@@ -189,52 +190,6 @@ class _Host:
         self._reactor.stop()
 
 
-class _HostLog(logging.Handler):
-    """Gives every record to the server in whose thread it was made, or else to the oldest.
-
-    All servers of the process share Python's loggers.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._loops: dict[int, tuple[typing.Any, TextFormatter]] = {}
-
-    def attach(self, loop: typing.Any, debug: bool) -> None:
-        """Serve `loop`, the calling thread's."""
-        with _log_lock:
-            top = logging.getLogger()
-            if not self._loops:
-                top.addHandler(self)
-            self._loops[threading.get_ident()] = (loop, TextFormatter(tracebacks=debug))
-            if debug or top.level > logging.INFO or top.level == logging.NOTSET:
-                top.setLevel(logging.DEBUG if debug else logging.INFO)
-
-    def hide(self, secrets: tuple[str, ...], debug: bool) -> None:
-        """Show `secrets` no more in the log of the calling thread's server."""
-        ident = threading.get_ident()
-        self._loops[ident] = (self._loops[ident][0], TextFormatter(secrets, tracebacks=debug))
-
-    def detach(self) -> None:
-        """Serve the calling thread's loop no more."""
-        with _log_lock:
-            self._loops.pop(threading.get_ident(), None)
-            if not self._loops:
-                logging.getLogger().removeHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Give it to Java."""
-        target = self._loops.get(record.thread or 0) or next(iter(list(self._loops.values())), None)
-        if target is not None:
-            loop, formatter = target
-            lines = [formatter.message_of(record)]
-            lines.extend(f"  | {line}" for line in formatter.traceback_of(record))
-            loop.log(record.levelno, record.name, "\n".join(lines))
-
-
-_LOG = _HostLog()
-_log_lock = threading.Lock()
-
-
 def _find_function(name: str) -> Callable[..., object]:
     module, _, path = name.partition(":")
     if not module or not path:
@@ -258,10 +213,12 @@ def _plain(value: object) -> object:
     raise TypeError(f"Java has nothing for a result of type {type(value).__name__}: {value!r}")
 
 
-def _told(error: BaseException) -> tuple[str, str, str]:
-    """Return the class, the text and the traceback."""
+def _told(error: BaseException) -> tuple[str, str, str, object]:
+    """Return the class, the text, the traceback and Java's exception, if there is one."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    return kind, str(error) or kind, "".join(traceback.format_exception(error))
+    # SystemExit's text is a number, and KeyboardInterrupt has none.
+    text = str(error) if isinstance(error, Exception) else repr(error)
+    return kind, text or kind, "".join(traceback.format_exception(error)), _java_cause(error)
 
 
 def _java_cause(error: BaseException | None) -> object:

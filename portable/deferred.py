@@ -25,7 +25,7 @@ import sys
 import typing
 from collections.abc import Coroutine
 
-from portable.errors import Cancelled, LocalProtocolError, TimedOut
+from portable.errors import FAILURES, Cancelled, LocalProtocolError, TimedOut
 
 if typing.TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -185,8 +185,8 @@ class Deferred(typing.Generic[T]):
 
         Returns:
             This same Deferred. Its result is from now on what the called one returns; a Deferred is waited
-            for; what it raises is the error. Exceptions that are no `Exception` (KeyboardInterrupt) also go
-            through to whoever called `callback`, `errback` or this method.
+            for; what it raises is the error. What is none of `FAILURES` (KeyboardInterrupt) also goes through
+            to whoever called `callback`, `errback` or this method.
         """
         return self._add(on_result, on_error)
 
@@ -320,7 +320,7 @@ class Deferred(typing.Generic[T]):
         if canceller is not None:
             try:
                 canceller(self)
-            except Exception:  # a canceller's bug must not keep the rest from being cancelled
+            except FAILURES:  # a canceller's bug must not keep the rest from being cancelled
                 logger.exception("the canceller of the Deferred made at %s failed", self._place())
         if self._state == _PENDING:
             self._late = True
@@ -358,7 +358,7 @@ class _Coroutine(Deferred[T]):
             except BaseException as exc:
                 self._state = _FAILED
                 self._result = exc
-                if isinstance(exc, Exception):
+                if isinstance(exc, FAILURES):
                     return True
                 raise
             if not isinstance(awaited, Deferred):
@@ -480,7 +480,7 @@ def _call(deferred: Deferred[typing.Any], function: typing.Callable[[typing.Any]
     except BaseException as exc:
         deferred._state = _FAILED
         deferred._result = exc
-        if not isinstance(exc, Exception):
+        if not isinstance(exc, FAILURES):
             raise
     else:
         _give(deferred, result)

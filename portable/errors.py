@@ -29,6 +29,7 @@ the same code everywhere.
 from __future__ import annotations
 
 __all__ = [
+    "FAILURES",
     "AddressForbidden",
     "AddressInUse",
     "AddressNotAvailable",
@@ -60,6 +61,12 @@ __all__ = [
     "describe",
     "listen_error",
 ]
+
+
+# What a protocol, a callback or a page may raise without ending more than its own affair. SystemExit is among
+# them because the process, which may be a Java program's, is not theirs to end: `reactor.stop()` ends a loop.
+# KeyboardInterrupt is not: it comes from whoever ends the process.
+FAILURES: tuple[type[Exception], type[SystemExit]] = (Exception, SystemExit)
 
 
 class FrameworkError(Exception):

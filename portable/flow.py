@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing
 
+from portable.errors import FAILURES
 from portable.protocol import Protocol
 from portable.transport import HIGH_WATER
 
@@ -150,7 +151,7 @@ class Pacer:
         self._later = None
         try:
             self._run()
-        except Exception:
+        except FAILURES:
             self.transport.abort()
             raise
 

@@ -11,7 +11,8 @@ Order of calls, the same on every backend:
 `pause_writing` and `resume_writing` come in pairs, anywhere between `connection_made` and `connection_lost`.
 Nothing is called after `connection_lost`. Nothing is ever called from inside a transport's method: `write`,
 `close` or `abort` return first, the calls they cause come from the loop later. All calls come from the
-reactor's thread. An exception that leaves one of these methods is logged and aborts the connection.
+reactor's thread. An exception that leaves one of these methods, SystemExit too, is logged and aborts the
+connection.
 """
 
 from __future__ import annotations

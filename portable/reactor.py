@@ -195,8 +195,9 @@ class Threads(typing.Protocol):
 
     def run_in_thread(self, function: typing.Callable[..., T], *args: object) -> Deferred[T]:
         """Call `function(*args)` in a thread of a small pool and give its result, or its exception, in the
-        reactor's thread. Cancelling the Deferred drops the result; a call that has begun runs to its end. Fails
-        with RuntimeError if the system has no thread for it.
+        reactor's thread. The call gets a copy of the caller's context variables. Cancelling the Deferred
+        drops the result; a call that has begun runs to its end. Fails with RuntimeError if the system has no
+        thread for it.
         """
 
 

@@ -14,7 +14,7 @@ import logging
 import math
 import typing
 
-from portable.errors import LocalProtocolError
+from portable.errors import FAILURES, LocalProtocolError
 
 __all__ = ["HeapTimer", "TimerHeap"]
 
@@ -180,7 +180,7 @@ class TimerHeap:
                 called += 1
                 try:
                     callback(*args)
-                except Exception:
+                except FAILURES:
                     logger.exception("a timer's call of %r failed", callback)
         except BaseException:
             for timer in due[position:]:

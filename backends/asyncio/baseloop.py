@@ -67,6 +67,8 @@ class BaseLoop(UnsupportedLoop):
         self.servers: set[asyncio.AbstractServer] = set()
         self.slow_callback_duration = 0.1
         self._running = False
+        # Raised by a callback, on its way to who runs the loop.
+        self._exit: SystemExit | None = None
         self._stop_soon = False
         self._closed = False
         self._debug = sys.flags.dev_mode or bool(os.environ.get("PYTHONASYNCIODEBUG"))
@@ -105,6 +107,9 @@ class BaseLoop(UnsupportedLoop):
             sys.set_asyncgen_hooks(*hooks)
             self._running = False
             self._thread = None
+        if self._exit is not None:
+            leaving, self._exit = self._exit, None
+            raise leaving
 
     def run_until_complete(self, future: typing.Any) -> typing.Any:
         self._check_open()
@@ -206,7 +211,14 @@ class BaseLoop(UnsupportedLoop):
     def _run_handle(self, handle: asyncio.Handle) -> None:
         if not handle.cancelled() and not self._closed:
             # A handle's own method, as every loop uses it: it knows the context and reports errors.
-            self.within(handle._run)  # noqa: SLF001 - as every loop does
+            try:
+                self.within(handle._run)  # noqa: SLF001 - as every loop does
+            except SystemExit as exc:
+                # It ends an asyncio program, but not what else the reactor serves: to that it is an error.
+                if not self._running:
+                    raise
+                self._exit = exc
+                self.reactor.stop()
 
     def call_soon(
         self, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None

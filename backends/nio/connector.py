@@ -9,7 +9,7 @@ from backends.nio.stream import NioStream
 from backends.sockets.arguments import check_literal, check_path, check_port
 from backends.sockets.oserrors import connect_failure as system_connect_failure
 from portable.deferred import Deferred, ensure_deferred, fail
-from portable.errors import ConnectError, connect_error, describe
+from portable.errors import FAILURES, ConnectError, connect_error, describe
 from portable.happyeyeballs import connect_to_name
 from portable.transport import Address
 
@@ -66,7 +66,7 @@ def _begin(factory: typing.Callable[[], P], stream: NioStream) -> P:
     """Make the connection of a connected stream."""
     try:
         protocol = factory()
-    except Exception:
+    except FAILURES:
         stream.abort()
         raise
     stream.start(protocol)

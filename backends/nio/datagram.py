@@ -10,7 +10,7 @@ from backends.nio.bridge import ABORT, CLOSE, CLOSED, DATAGRAM, ERROR, SENDTO, W
 from backends.nio.connector import connect_failure
 from backends.nio.listener import check_address, listen_failure
 from backends.sockets.arguments import check_literal, check_port, check_receiver
-from portable.errors import connection_lost_error
+from portable.errors import FAILURES, connection_lost_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -61,7 +61,7 @@ class NioDatagrams:
     def _call(self, method: typing.Callable[..., object], *args: object) -> None:
         try:
             method(*args)
-        except Exception:
+        except FAILURES:
             _log.exception("the datagram protocol of %s failed; its socket is closed", self._sockname)
             self.abort()
 
@@ -138,7 +138,7 @@ class NioDatagrams:
         self._closing = True
         try:
             self._protocol.connection_lost(None)
-        except Exception:
+        except FAILURES:
             _log.exception("connection_lost of a datagram protocol failed")
 
     def is_closing(self) -> bool:
@@ -194,7 +194,7 @@ def _make(
 ) -> NioDatagrams:
     try:
         protocol = factory()
-    except Exception:
+    except FAILURES:
         reactor.exchange.put(ABORT, ident)
         raise
     sockname = parse_address(reactor.bridge.local_address(ident))

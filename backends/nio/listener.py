@@ -13,7 +13,7 @@ from backends.nio.stream import NioStream
 from backends.sockets.arguments import bindable, check_path
 from backends.sockets.listener import remove_stale
 from backends.sockets.oserrors import listen_failure as system_listen_failure
-from portable.errors import describe, listen_error
+from portable.errors import FAILURES, describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -140,7 +140,7 @@ class NioListener:
     def _begin(self, stream: NioStream) -> None:
         try:
             protocol = self._factory()
-        except Exception:
+        except FAILURES:
             _log.exception("the protocol factory of %s failed; a connection is dropped", self._address)
             stream.abort()
         else:

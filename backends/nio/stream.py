@@ -29,7 +29,7 @@ from backends.nio.bridge import (
 )
 from backends.sockets.buffered import NOBODY, BufferedStream
 from backends.sockets.regions import FileRegion
-from portable.errors import ConnectionAborted, TransportError, connection_lost_error
+from portable.errors import FAILURES, ConnectionAborted, TransportError, connection_lost_error
 
 if typing.TYPE_CHECKING:
     from backends.nio.pumpreactor import PumpReactor
@@ -100,7 +100,7 @@ class NioStream(BufferedStream):
         self._holding = bool(self._held or self._eof_held)
         try:
             protocol.connection_made(self)
-        except Exception:
+        except FAILURES:
             self._protocol_failed()
         if self._holding and not self._paused:
             self._reactor.call_soon(self._deliver_held)
@@ -116,7 +116,7 @@ class NioStream(BufferedStream):
         self._received += len(data)
         try:
             self._protocol.data_received(data)
-        except Exception:
+        except FAILURES:
             self._protocol_failed()
 
     def on_event(self, kind: int, arg: int, data: bytes) -> None:
@@ -145,7 +145,7 @@ class NioStream(BufferedStream):
         try:
             if not self._protocol.eof_received():
                 self.close()
-        except Exception:
+        except FAILURES:
             self._protocol_failed()
 
     def _deliver_held(self) -> None:
@@ -156,7 +156,7 @@ class NioStream(BufferedStream):
             self._received += len(data)
             try:
                 self._protocol.data_received(data)
-            except Exception:
+            except FAILURES:
                 self._protocol_failed()
         if self._closing:
             held.clear()
@@ -205,7 +205,7 @@ class NioStream(BufferedStream):
     def _tell(self, method: typing.Callable[[], object]) -> None:
         try:
             method()
-        except Exception:
+        except FAILURES:
             self._protocol_failed()
 
     # Once a turn.

@@ -7,7 +7,7 @@ import typing
 
 from backends.sockets.regions import FileRegion
 from portable.deferred import Deferred, fail
-from portable.errors import ConnectionLost, TransportError
+from portable.errors import FAILURES, ConnectionLost, TransportError
 from portable.protocol import Protocol
 from portable.transport import HIGH_WATER
 
@@ -205,5 +205,5 @@ class BufferedStream:
         self._protocol = NOBODY
         try:
             protocol.connection_lost(self._error)
-        except Exception:
+        except FAILURES:
             _log.exception("connection_lost of %s failed", self.describe_peer())

@@ -13,7 +13,7 @@ from backends.sockets.oserrors import connect_failure
 from backends.sockets.reactor import WRITE
 from backends.sockets.stream import SocketStream, have_close_reset
 from portable.deferred import Deferred, ensure_deferred, fail
-from portable.errors import ConnectError, TransportError, connect_error
+from portable.errors import FAILURES, ConnectError, TransportError, connect_error
 from portable.happyeyeballs import connect_to_name
 from portable.transport import Address
 
@@ -117,7 +117,7 @@ def _finish(reactor: SocketReactor, factory: typing.Callable[[], P], target: str
     except OSError as exc:  # it was reset in the meantime
         sock.close()
         raise connect_failure(exc, target) from exc
-    except Exception:
+    except FAILURES:
         have_close_reset(sock)
         sock.close()
         raise

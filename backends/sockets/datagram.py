@@ -15,7 +15,7 @@ from backends.sockets.names import LITERAL
 from backends.sockets.oserrors import connect_failure, connection_failure
 from backends.sockets.reactor import READ, WRITE
 from backends.sockets.stream import address_of
-from portable.errors import TransportError, connect_error, listen_error
+from portable.errors import FAILURES, TransportError, connect_error, listen_error
 from portable.transport import Address, normalise_host
 
 if typing.TYPE_CHECKING:
@@ -70,7 +70,7 @@ class SocketDatagrams:
     def _call(self, method: typing.Callable[..., object], *args: object) -> None:
         try:
             method(*args)
-        except Exception:
+        except FAILURES:
             _log.exception("the datagram protocol of %s failed; its socket is closed", self._sockname)
             self.abort()
 
@@ -209,7 +209,7 @@ class SocketDatagrams:
         self._sock.close()
         try:
             self._protocol.connection_lost(None)
-        except Exception:
+        except FAILURES:
             _log.exception("connection_lost of a datagram protocol failed")
 
     def is_closing(self) -> bool:
@@ -242,7 +242,7 @@ def listening_datagrams(
     except TransportError as exc:  # the poller is full
         sock.close()
         raise listen_error(exc.code, f"cannot listen on {Address(host, port)}: {exc}") from exc
-    except Exception:
+    except FAILURES:
         sock.close()
         raise
 

@@ -14,7 +14,7 @@ from backends.sockets import connector, listener, names
 from backends.sockets.datagram import connected_datagrams, listening_datagrams
 from backends.sockets.threads import ThreadPool
 from portable.deferred import fail
-from portable.errors import CapabilityMissing
+from portable.errors import FAILURES, CapabilityMissing
 from portable.reactor import CAPABILITIES
 
 if typing.TYPE_CHECKING:
@@ -64,7 +64,7 @@ class QueuedCall:
             self.cancel()
             try:
                 callback(*args)
-            except Exception:
+            except FAILURES:
                 _log.exception("a call from the loop failed")
 
 

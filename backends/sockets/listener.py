@@ -15,7 +15,7 @@ from backends.sockets.names import LITERAL
 from backends.sockets.oserrors import OUT_OF_RESOURCES, error_code, listen_failure
 from backends.sockets.reactor import READ
 from backends.sockets.stream import SocketStream, address_of, have_close_reset
-from portable.errors import FrameworkError, TransportError, describe, listen_error
+from portable.errors import FAILURES, FrameworkError, TransportError, describe, listen_error
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -196,7 +196,7 @@ class SocketListener:
             sock.setblocking(False)
             try:
                 protocol = self._factory()
-            except Exception:
+            except FAILURES:
                 _log.exception("the protocol factory of %s failed; a connection is dropped", self._address)
                 have_close_reset(sock)
                 sock.close()

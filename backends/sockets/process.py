@@ -13,7 +13,7 @@ import typing
 from backends.sockets.oserrors import error_code
 from backends.sockets.reactor import READ
 from backends.sockets.stream import Stream
-from portable.errors import FileError, TransportError, describe
+from portable.errors import FAILURES, FileError, TransportError, describe
 from portable.protocol import Protocol
 
 if typing.TYPE_CHECKING:
@@ -208,7 +208,7 @@ class ChildProcess:
     def _call(self, method: typing.Callable[..., object], *args: object) -> None:
         try:
             method(*args)
-        except Exception:
+        except FAILURES:
             _log.exception("the protocol of process %d failed; the process is killed", self.pid)
             self.kill_group(signal.SIGKILL)
 

@@ -24,7 +24,7 @@ from backends.sockets.buffered import BufferedStream
 from backends.sockets.oserrors import connection_failure
 from backends.sockets.reactor import READ, WRITE
 from backends.sockets.regions import FileRegion
-from portable.errors import ConnectionAborted, TransportError
+from portable.errors import FAILURES, ConnectionAborted, TransportError
 from portable.transport import Address, normalise_host
 
 if typing.TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Stream(BufferedStream):
         self._reactor.channels[self.fd] = self
         try:
             self._protocol.connection_made(self)
-        except Exception:
+        except FAILURES:
             self._protocol_failed()
         self._watch()
 
@@ -145,7 +145,7 @@ class Stream(BufferedStream):
                         self._protocol.data_received(data)
                     else:
                         self._end_reading()
-                except Exception:
+                except FAILURES:
                     self._protocol_failed()
                 finally:
                     self.flush()
@@ -214,7 +214,7 @@ class Stream(BufferedStream):
             return
         try:
             method()
-        except Exception:
+        except FAILURES:
             self._protocol_failed()
 
     def _send_chunks(self) -> None:

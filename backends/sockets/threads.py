@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import queue
 import threading
@@ -53,11 +54,13 @@ class ThreadPool:
             else:
                 result.callback(typing.cast("T", value))
 
+        context = contextvars.copy_context()
+
         def work() -> None:
             if not wanted:
                 return
             try:
-                value = function(*args)
+                value = context.run(function, *args)
             except BaseException as exc:
                 self._reactor.call_soon_threadsafe(deliver, None, exc)
             else:

@@ -6,6 +6,7 @@ import logging
 import typing
 
 from portable.deferred import Deferred
+from portable.errors import FAILURES
 from portable.logpace import LogPace
 from portable.peers import peer_key
 
@@ -279,7 +280,7 @@ class ConnectionTable:
     def _say_goodbye(self, guard: Guard) -> None:
         try:
             guard.say_goodbye()
-        except Exception:  # noqa: BLE001 - whatever one protocol raises, the others are to be drained too
+        except FAILURES:  # whatever one protocol raises, the others are to be drained too
             _log.exception("%s: a protocol failed to say goodbye", self._name)
             if guard.transport is not None:
                 guard.transport.abort()

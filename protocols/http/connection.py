@@ -22,7 +22,7 @@ import logging
 import typing
 
 from portable.deferred import Deferred, ensure_deferred, fail, succeed
-from portable.errors import Cancelled, ConnectionLost, LocalProtocolError, TransportError
+from portable.errors import FAILURES, Cancelled, ConnectionLost, LocalProtocolError, TransportError
 from portable.protocol import Protocol
 from protocols.http.encoder import CONTINUE
 from protocols.http.messages import FileBody, Response
@@ -286,7 +286,7 @@ class HTTPServer(Protocol):
             self._started = site.wall_clock()
         try:
             rendered = site.render(request)
-        except Exception as error:  # noqa: BLE001 - the resource's fault costs its own request only
+        except FAILURES as error:  # the resource's fault costs its own request only
             self._render_failed(error)
             return
         if isinstance(rendered, Response):
@@ -328,7 +328,7 @@ class HTTPServer(Protocol):
         _log.error("%s: %s failed", self._peer, self._request, exc_info=error)
         self._transport.abort()
 
-    def _render_failed(self, error: Exception) -> None:
+    def _render_failed(self, error: Exception | SystemExit) -> None:
         request = self._request
         if request is None or self._state == _CLOSED:
             if not isinstance(error, Cancelled):
@@ -400,7 +400,7 @@ class HTTPServer(Protocol):
         else:
             sender.pause()
 
-    def _body_sent(self, error: Exception | None) -> None:
+    def _body_sent(self, error: BaseException | None) -> None:
         """The body is with the transport, or never will be."""
         self._sent = self._sender.sent if self._sender is not None else 0
         self._sender = None

@@ -6,7 +6,7 @@ import logging
 import typing
 
 from portable.deferred import Deferred, ensure_deferred
-from portable.errors import LocalProtocolError
+from portable.errors import FAILURES, LocalProtocolError
 from protocols.http.encoder import encode_chunk, encode_last_chunk
 from protocols.http.messages import FileBody, FilePiece
 
@@ -42,7 +42,7 @@ class BodySender:
     """
 
     def __init__(
-        self, transport: Transport, clock: Clock, on_end: typing.Callable[[Exception | None], object]
+        self, transport: Transport, clock: Clock, on_end: typing.Callable[[BaseException | None], object]
     ) -> None:
         self.sent = 0
         self._transport = transport
@@ -88,7 +88,7 @@ class BodySender:
                 break
             try:
                 pending = self.next_piece()
-            except Exception as error:  # noqa: BLE001 - whatever a stream raises, its body ends
+            except FAILURES as error:  # whatever a stream raises, its body ends
                 self.end(error)
                 break
             if pending is not None:
@@ -107,7 +107,7 @@ class BodySender:
             return
         try:
             self.arrived(result)
-        except Exception as error:  # noqa: BLE001 - as above
+        except FAILURES as error:  # as above
             self.end(error)
         if not self._paused:
             self.resume()
@@ -116,7 +116,7 @@ class BodySender:
         self._pending = None
         self.end(error)
 
-    def end(self, error: Exception | None) -> None:
+    def end(self, error: BaseException | None) -> None:
         """Report the end, once."""
         if not self._over:
             self._over = True
@@ -142,7 +142,7 @@ class StreamSender(BodySender):
         clock: Clock,
         response: Response,
         chunked: bool,
-        on_end: typing.Callable[[Exception | None], object],
+        on_end: typing.Callable[[BaseException | None], object],
     ) -> None:
         super().__init__(transport, clock, on_end)
         self._response = response
@@ -186,7 +186,7 @@ class FileSender(BodySender):
         transport: Transport,
         clock: Clock,
         body: FileBody,
-        on_end: typing.Callable[[Exception | None], object],
+        on_end: typing.Callable[[BaseException | None], object],
     ) -> None:
         super().__init__(transport, clock, on_end)
         self._body = body

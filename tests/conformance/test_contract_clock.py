@@ -147,15 +147,23 @@ def test_ten_thousand_timers(reactor: Reactor) -> None:
     assert seen == sorted(seen)
 
 
-def test_an_exception_in_a_call_is_logged(reactor: Reactor, error_log: ErrorLog) -> None:
-    """The calls after it are made."""
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_exception_in_a_call_is_logged(
+    reactor: Reactor, error_log: ErrorLog, error: type[BaseException]
+) -> None:
+    """The calls after it are made. SystemExit is no more than others: `stop` ends a loop."""
+
+    def fail() -> None:
+        raise error("on purpose")
+
     seen: list[str] = []
-    reactor.call_soon(int, "on purpose")
+    reactor.call_soon(fail)
+    reactor.call_soon_threadsafe(fail)
     reactor.call_soon(seen.append, "soon")
-    reactor.call_later(0, int, "on purpose")
+    reactor.call_later(0, fail)
     reactor.call_later(0, seen.append, "later")
     wait_until(reactor, lambda: len(seen) == 2)
-    error_log.expect("on purpose", 2)
+    error_log.expect("on purpose", 3)
 
 
 def test_stop_from_inside(reactor: Reactor) -> None:

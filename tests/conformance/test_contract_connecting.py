@@ -175,14 +175,15 @@ def test_every_address(reactor: Reactor) -> None:
     wait_until(reactor, lambda: client.lost and server.lost)
 
 
-def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog, error: type[BaseException]) -> None:
     """It is logged and costs that connection only, which is reset; the listener goes on."""
     ends: list[End] = []
 
     def factory() -> End:
         if not ends:
             ends.append(End())
-            raise ZeroDivisionError("on purpose")
+            raise error("on purpose")
         ends.append(End())
         return ends[-1]
 
@@ -199,15 +200,16 @@ def test_an_exception_in_the_factory(reactor: Reactor, error_log: ErrorLog) -> N
     error_log.expect("on purpose", 1)
 
 
-def test_an_exception_in_the_factory_of_a_client(reactor: Reactor) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_exception_in_the_factory_of_a_client(reactor: Reactor, error: type[BaseException]) -> None:
     """The Deferred fails with it; the connection is reset."""
     listening, port = raw_server()
 
     def factory() -> Protocol:
-        raise ZeroDivisionError("on purpose")
+        raise error("on purpose")
 
     with listening:
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(error):
             wait_for(reactor, reactor.connect(factory, "127.0.0.1", port))
         reactor.step()
         peer = listening.accept()[0]

@@ -268,13 +268,14 @@ def test_a_flood_does_not_starve_the_loop(reactor: Reactor) -> None:
     wait_until(reactor, lambda: seen)
 
 
-def test_an_exception_in_a_call(reactor: Reactor, error_log: ErrorLog) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_exception_in_a_call(reactor: Reactor, error_log: ErrorLog, error: type[BaseException]) -> None:
     """It is logged, and the loop goes on."""
 
     class Broken(Datagrams):
         def datagram_received(self, data: bytes, addr: Address) -> None:
             super().datagram_received(data, addr)
-            raise ZeroDivisionError("on purpose")
+            raise error("on purpose")
 
     broken = Broken()
     reactor.listen_datagram(lambda: broken, "127.0.0.1")

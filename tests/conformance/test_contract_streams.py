@@ -369,11 +369,14 @@ def test_ending_inside_any_call(reactor: Reactor, method: str, moment: str) -> N
     assert server.calls.count("lost") == 1
 
 
-def test_an_exception_in_a_call_ends_that_connection_only(reactor: Reactor, error_log: ErrorLog) -> None:
-    """It is logged and aborts the connection; the others and the listener go on."""
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_exception_in_a_call_ends_that_connection_only(
+    reactor: Reactor, error_log: ErrorLog, error: type[BaseException]
+) -> None:
+    """It is logged and aborts the connection; the others and the listener go on. SystemExit is no more."""
 
     def fail(end: End, data: bytes) -> None:
-        raise ZeroDivisionError("on purpose")
+        raise error("on purpose")
 
     broken, good, client, other = End(on_data=fail), End(), End(), End()
     connected(reactor, client, broken)
@@ -387,12 +390,15 @@ def test_an_exception_in_a_call_ends_that_connection_only(reactor: Reactor, erro
     error_log.expect("on purpose", 1)
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
 @pytest.mark.parametrize("moment", ["on_made", "on_eof", "on_lost"])
-def test_an_exception_in_any_call_is_logged(reactor: Reactor, error_log: ErrorLog, moment: str) -> None:
+def test_an_exception_in_any_call_is_logged(
+    reactor: Reactor, error_log: ErrorLog, moment: str, error: type[BaseException]
+) -> None:
     """Whichever call it was, the descriptor is given back and the loop goes on."""
 
     def fail(end: End) -> None:
-        raise ZeroDivisionError("on purpose")
+        raise error("on purpose")
 
     arguments: dict[str, typing.Any] = {moment: fail}
     server = End(**arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import signal
 import threading
@@ -93,6 +94,23 @@ def test_run_in_thread(reactor: Reactor) -> None:
     assert worker is not threading.current_thread()
     assert told == [threading.current_thread()]
     assert wait_for(reactor, reactor.run_in_thread(divmod, 7, 2)) == (3, 1)
+
+
+def test_run_in_thread_has_the_context_of_its_caller(reactor: Reactor) -> None:
+    """And what it changes there is its own."""
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+
+    def work() -> int:
+        value = variable.get()
+        variable.set(99)
+        return value
+
+    deferreds = []
+    for number in (1, 2):
+        variable.set(number)
+        deferreds.append(reactor.run_in_thread(work))
+    assert [wait_for(reactor, deferred) for deferred in deferreds] == [1, 2]
+    assert variable.get() == 2
 
 
 def test_run_in_thread_gives_the_exception(reactor: Reactor) -> None:

@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import javax.management.MBeanServer;
@@ -32,10 +33,16 @@ public final class Scenarios {
                     System.exit(Integer.parseInt(a[2]));
                 }
             }
+            case "stuck" -> {
+                PortableServer server = PortableServer.load(tap).start();
+                server.submit(() -> new CountDownLatch(1).await(1, TimeUnit.HOURS));
+                System.exit(3);
+            }
             case "error" -> error(tap);
             case "bean" -> bean(tap);
             case "ask" -> ask(tap);
             case "life" -> life(tap);
+            case "exit" -> exit(tap, Path.of(a[2]));
             default -> throw new IllegalArgumentException(a[0]);
         }
     }
@@ -186,10 +193,13 @@ public final class Scenarios {
         say("BytesSent", (Long) beans.getAttribute(name, "BytesSent") > 100);
         say("UptimeSeconds", (Double) beans.getAttribute(name, "UptimeSeconds") > 0);
         CompletableFuture<Object> slow = server.submit(() -> {
-            Thread.sleep(700);
+            Thread.sleep(3000);
             return null;
         });
-        say("busy", beans.getAttribute(name, "State"));
+        long before = System.nanoTime();
+        String[] all = {"State", "Connections", "Accepted", "Refused", "BytesReceived", "BytesSent", "UptimeSeconds"};
+        say("busy", beans.getAttributes(name, all).get(0));
+        say("quick", System.nanoTime() - before < 1_500_000_000 && !slow.isDone());
         slow.get();
         double lag = (Double) beans.getAttribute(name, "LoopLagSeconds");
         say("lag", lag >= 0.7 && lag < 30);
@@ -231,6 +241,24 @@ public final class Scenarios {
         say("inside", inside.get());
         server.ended().get(20, TimeUnit.SECONDS);
         failing("late", server.submit(() -> 1));
+    }
+
+    /** Python code that would end the process does not. */
+    static void exit(Path tap, Path broken) throws Exception {
+        PortableServer server = PortableServer.load(tap).start();
+        failing("called", server.call("leaving:now"));
+        failing("later", server.call("leaving:later"));
+        failing("interrupt", server.call("leaving:interrupt"));
+        say("pages", page(server, "/now.rpy") + " " + page(server, "/later.rpy") + " " + page(server, "/index.html"));
+        error(broken);
+        say("running", server.status().state());
+        server.close();
+    }
+
+    static String page(PortableServer server, String path) throws IOException {
+        try (Socket socket = request(server, path)) {
+            return new String(socket.getInputStream().readNBytes(12), StandardCharsets.US_ASCII).substring(9);
+        }
     }
 
     static void life(Path tap) throws Exception {

@@ -25,7 +25,7 @@ def compile_classes(folder: pathlib.Path) -> str:
     build.build()
     javac = build.find_javac()
     assert javac
-    sources = [ROOT / "jvm/examples/WebHost.java", pathlib.Path(__file__).with_name("Scenarios.java")]
+    sources = [ROOT / "jvm/examples/WebHost.java", *pathlib.Path(__file__).parent.glob("*.java")]
     options = ["-d", str(folder), "-cp", str(build.JAR), "-Xlint:all", "-Werror", "--release", "17"]
     subprocess.run([javac, *options, *map(str, sources)], check=True, timeout=60)
     return f"{class_path()}:{folder}"

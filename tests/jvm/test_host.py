@@ -49,6 +49,15 @@ def test_a_host_that_forgets_its_server_ends(class_path: str, tap: pathlib.Path,
     assert time.monotonic() - began < 10
 
 
+def test_a_host_whose_server_hangs_ends_a_little_after_the_drain_of_the_file(
+    class_path: str, site: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Not a minute later, and not before: the time that the hook gives follows the file."""
+    began = time.monotonic()
+    java(class_path, "Scenarios", "stuck", write_tap(tmp_path / "web.tap", site, drain=2.0), status=3)
+    assert 12 < time.monotonic() - began < 30
+
+
 def test_a_missing_file_is_told_with_both_stacks(class_path: str, tmp_path: pathlib.Path) -> None:
     output = java(class_path, "Scenarios", "error", tmp_path / "none.tap")
     assert "type portable.errors.ConfigurationError" in output
@@ -88,7 +97,8 @@ def test_the_mbean_tells_and_stops(class_path: str, tap: pathlib.Path) -> None:
         "BytesReceived": "true",
         "BytesSent": "true",
         "UptimeSeconds": "true",
-        "busy": "RUNNING",
+        "busy": "State = RUNNING",
+        "quick": "true",
         "lag": "true",
         "registered": "false",
     }
@@ -124,6 +134,33 @@ def test_what_is_submitted_runs_in_the_loop_and_answers(
         "inside": "true",
         "late": "PortableException ",
     }
+
+
+def test_python_code_that_would_exit_does_not_end_the_process(
+    class_path: str, tap: pathlib.Path, site: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "leaving.py").write_text(
+        "import sys\n"
+        "def now(service): sys.exit(4)\n"
+        "async def later(service): sys.exit(4)\n"
+        "def interrupt(service): raise KeyboardInterrupt\n"
+    )
+    (modules / "leaving_at_once.py").write_text("import sys\nsys.exit(4)\n")
+    for name, head in (("now", "def"), ("later", "async def")):
+        source = f"import sys\nfrom protocols.http.resource import Page\n{head} answer(request): sys.exit(7)\n"
+        (site / f"{name}.rpy").write_text(f"{source}resource = Page(answer)\n")
+    broken = tmp_path / "broken.tap"
+    broken.write_text(tap.read_text().replace(f'"path": "{site}"', '"class": "leaving_at_once.Site"'))
+    output = java(class_path, "Scenarios", "exit", tap, broken, env=environment(modules))
+    found = told(output)
+    assert found["called"] == found["later"] == "PortableException builtins.SystemExit"
+    assert found["interrupt"] == "PortableException builtins.KeyboardInterrupt"
+    assert found["pages"] == "500 500 200"
+    assert (found["type"], found["message"]) == ("builtins.SystemExit", "SystemExit(4)")
+    assert found["state"] == "FAILED"
+    assert found["running"] == "RUNNING"
 
 
 def test_a_server_runs_once_and_may_be_stopped_at_any_time(class_path: str, tap: pathlib.Path) -> None:
@@ -177,6 +214,52 @@ def test_a_signal_lets_main_finish_what_is_in_flight(
     assert count > BIG
     assert process.returncode == 0, output
     assert output.rstrip().endswith("info    portable.jvm: stopped")
+
+
+def test_a_second_signal_ends_main_at_once(class_path: str, tap: pathlib.Path) -> None:
+    words = ("portable.jvm.Main", "-f", tap, "--drain", "100")
+    with (
+        running(class_path, *words) as (process, port),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as client,
+    ):
+        client.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.recv(1000)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout
+        for line in process.stdout:
+            if "work in flight" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    assert "stopping at once: a signal again" in output
+
+
+def test_a_hangup_has_main_reload_and_open_its_log_anew(
+    class_path: str, tap: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    log, moved = tmp_path / "log", tmp_path / "log.1"
+    words = ("portable.jvm.Main", "-f", tap, "-l", log)
+    process = subprocess.Popen(["java", "-cp", class_path, *map(str, words)], env=environment())
+    try:
+        wait_for_text(log, "listening: ")
+        log.rename(moved)
+        process.send_signal(signal.SIGHUP)
+        wait_for_text(log, "portable.jvm: reloaded")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert log.read_text().endswith("portable.jvm: stopped\n")
+    assert "reloaded" not in moved.read_text()
+
+
+def wait_for_text(path: pathlib.Path, text: str) -> None:
+    deadline = time.monotonic() + 20
+    while not (path.exists() and text in path.read_text()):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.02)
 
 
 def test_main_explains_itself_and_its_failures(class_path: str, tmp_path: pathlib.Path) -> None:

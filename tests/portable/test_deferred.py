@@ -132,6 +132,13 @@ class TestCallbacks:
             deferred.callback(1)
         assert outcome(deferred) is interrupt
 
+    def test_a_callback_that_would_exit_only_fails(self) -> None:
+        leaving = SystemExit(3)
+        deferred: Deferred[int] = Deferred()
+        deferred.add_callback(raising(leaving))
+        deferred.callback(1)
+        assert outcome(deferred) is leaving
+
     def test_an_interrupt_in_a_chain_leaves_every_link_usable(self) -> None:
         inner: Deferred[int] = Deferred()
         outer = succeed(None).add_callback(lambda _: inner)

@@ -62,6 +62,22 @@ def test_a_stream_that_breaks_its_word_breaks_the_connection(
     assert len(bench.records) == 1
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_stream_that_fails_at_once_breaks_the_connection(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Counting):
+        def next_chunk(self) -> bytes:
+            raise error("on purpose")
+
+    stream = Failing([])
+    bench = Bench(lambda request: Response(200, body=stream))
+    bench.get()
+    assert bench.transport.aborted
+    assert stream.closed == 1
+    assert "broke off" in caplog.text
+
+
 def test_a_stream_that_fails_later_breaks_the_connection() -> None:
     stream = Counting([], later=True)
     bench = Bench(lambda request: Response(200, body=stream))

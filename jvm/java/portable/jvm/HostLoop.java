@@ -1,7 +1,11 @@
 package portable.jvm;
 
+import java.time.Duration;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * What a server's Python half sees of Java. Only {@link #log} may be called outside the loop's thread. Not for host
@@ -13,7 +17,7 @@ public final class HostLoop {
 
     /** Who wants to hear. */
     interface Listener {
-        void started(List<String> addresses);
+        void started(List<String> addresses, Duration drain);
 
         void stopping();
     }
@@ -22,6 +26,8 @@ public final class HostLoop {
     private final LogSink log;
     private final Listener listener;
     private final ArrayDeque<HostRequest> requests = new ArrayDeque<>();
+    /** Those that Python has taken and not answered. */
+    private final Set<HostRequest> underWay = ConcurrentHashMap.newKeySet();
     private volatile boolean requested;
     private boolean closed;
 
@@ -82,8 +88,19 @@ public final class HostLoop {
      * @return null if there is none
      */
     public HostRequest next() {
-        synchronized (requests) {
-            return requests.poll();
+        while (true) {
+            HostRequest request;
+            synchronized (requests) {
+                request = requests.poll();
+            }
+            if (request == null) {
+                return null;
+            }
+            if (!request.cancelled()) {
+                underWay.add(request);
+                request.result().whenComplete((value, error) -> underWay.remove(request));
+                return request;
+            }
         }
     }
 
@@ -91,9 +108,10 @@ public final class HostLoop {
      * Tells that every port is bound and accepts.
      *
      * @param addresses what they are, a line each
+     * @param drain seconds that work in flight has at the end, if nobody says otherwise
      */
-    public void started(String addresses) {
-        listener.started(addresses.lines().toList());
+    public void started(String addresses, double drain) {
+        listener.started(addresses.lines().toList(), Duration.ofNanos((long) (drain * 1e9)));
     }
 
     /** Tells that the server takes nothing new from now on. */
@@ -145,7 +163,7 @@ public final class HostLoop {
         }
         try {
             log.log(ours, logger, message);
-        } catch (RuntimeException e) {
+        } catch (Throwable e) {
             // A log that fails must not end the server, and there is nowhere left to tell.
             return;
         }
@@ -172,10 +190,12 @@ public final class HostLoop {
         List<HostRequest> left;
         synchronized (requests) {
             closed = true;
-            left = List.copyOf(requests);
+            left = new ArrayList<>(requests);
             requests.clear();
             pump.close();
         }
+        // What has no answer yet gets none any more: nothing of Python's runs from now on.
+        left.addAll(underWay);
         for (HostRequest request : left) {
             request.refuse(ended());
         }
@@ -185,13 +205,12 @@ public final class HostLoop {
         return new PortableException("the server has ended", null);
     }
 
-    /** Returns what Python told about a failure, with `cause`, which came through to Java. */
+    /** Returns what Python told about a failure; if nothing, what came through to Java. */
     PortableException failure(Throwable cause) {
         if (failureTraceback.isEmpty()) {
             return new PortableException("Python failed: " + cause.getMessage(), cause);
         }
-        Throwable deepest = failureCause == null ? cause : failureCause;
-        return new PortableException(failureMessage, failureType, failureTraceback, deepest);
+        return new PortableException(failureMessage, failureType, failureTraceback, failureCause);
     }
 
     List<?> lastNumbers() {

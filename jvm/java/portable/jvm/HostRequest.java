@@ -1,5 +1,6 @@
 package portable.jvm;
 
+import java.time.Duration;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 
@@ -10,6 +11,7 @@ public final class HostRequest {
     private final Object[] arguments;
     private final Callable<?> task;
     private final CompletableFuture<Object> result = new CompletableFuture<>();
+    private volatile boolean answered;
 
     private HostRequest(String kind, String function, Object[] arguments, Callable<?> task) {
         this.kind = kind;
@@ -18,8 +20,18 @@ public final class HostRequest {
         this.task = task;
     }
 
-    static HostRequest simple(String kind, Object... arguments) {
-        return new HostRequest(kind, "", arguments, null);
+    static HostRequest simple(String kind) {
+        return new HostRequest(kind, "", new Object[0], null);
+    }
+
+    /** Asks for the end; null leaves the time to the server's options and its file. */
+    static HostRequest stop(Duration time) {
+        return new HostRequest("stop", "", new Object[] {seconds(time)}, null);
+    }
+
+    /** Returns a time as Python takes it, below 0 for null. */
+    static double seconds(Duration time) {
+        return time == null ? -1.0 : time.toNanos() / 1e9;
     }
 
     static HostRequest function(String function, Object[] arguments) {
@@ -69,14 +81,11 @@ public final class HostRequest {
 
     /** Does what "run" asks for, in the calling thread. */
     public void run() {
-        if (result.isCancelled()) {
-            return;
-        }
         try {
-            result.complete(task.call());
+            complete(task.call());
         } catch (Throwable e) {
             // Whoever waits for the result is told, and the loop goes on.
-            result.completeExceptionally(e);
+            answer(() -> result.completeExceptionally(e));
         }
     }
 
@@ -86,7 +95,7 @@ public final class HostRequest {
      * @param value the result
      */
     public void complete(Object value) {
-        result.complete(value);
+        answer(() -> result.complete(value));
     }
 
     /**
@@ -95,13 +104,27 @@ public final class HostRequest {
      * @param type the class of the exception in Python
      * @param message its text
      * @param traceback as Python prints it
+     * @param cause the exception of Java's that Python's comes from; null if there is none
      */
-    public void fail(String type, String message, String traceback) {
-        refuse(new PortableException(message, type, traceback, null));
+    public void fail(String type, String message, String traceback, Object cause) {
+        refuse(new PortableException(message, type, traceback, cause instanceof Throwable found ? found : null));
+    }
+
+    /** Returns whether whoever asked wants no answer any more. */
+    boolean cancelled() {
+        return result.isCancelled();
     }
 
     void refuse(PortableException error) {
-        result.completeExceptionally(error);
+        answer(() -> result.completeExceptionally(error));
+    }
+
+    /** Answers once. What hangs on the result runs elsewhere: in the loop's thread it would keep everybody waiting. */
+    private void answer(Runnable completion) {
+        if (!answered) {
+            answered = true;
+            result.defaultExecutor().execute(completion);
+        }
     }
 
     CompletableFuture<Object> result() {

@@ -14,7 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.CompletionException;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** Runs the servers of a {@code .tap} file as a program, in the foreground. */
 public final class Main {
@@ -41,11 +41,13 @@ public final class Main {
             "  --debug               debug messages and tracebacks",
             "  -h, --help            show this",
             "",
-            "SIGTERM, SIGINT: finish work in flight and stop.",
+            "SIGTERM, SIGINT: finish work in flight and stop; a second one stops at once. SIGHUP: read certificates",
+            "again and open the log file anew.",
             "Exit status: 0 done, 1 failed, 2 wrong usage.");
 
-    private static volatile PrintStream output =
+    private static final PrintStream STANDARD =
             new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
+    private static PrintStream output = STANDARD;
 
     private Main() {}
 
@@ -96,16 +98,12 @@ public final class Main {
             System.err.println("portable.jvm.Main: " + e.getMessage() + "; see --help");
             return MISUSED;
         }
-        if (logfile != null) {
-            try {
-                output = new PrintStream(new FileOutputStream(logfile, true), true, StandardCharsets.UTF_8);
-            } catch (FileNotFoundException e) {
-                System.err.println("portable.jvm.Main: " + e.getMessage());
-                return FAILED;
-            }
+        String missing = open(logfile);
+        if (missing != null) {
+            System.err.println("portable.jvm.Main: " + missing);
+            return FAILED;
         }
-        PortableServer.Builder builder =
-                PortableServer.builder(Path.of(file)).log(Main::log).debug(debug).shutdownHook(false);
+        PortableServer.Builder builder = PortableServer.builder(Path.of(file)).log(Main::log).debug(debug);
         if (python != null) {
             builder.python(Path.of(python));
         }
@@ -116,7 +114,7 @@ public final class Main {
             builder.drain(drain);
         }
         folders.forEach(builder::modules);
-        return serve(builder.build(), debug);
+        return serve(builder.build(), logfile, debug);
     }
 
     private static String value(String[] arguments, int index) throws UsageException {
@@ -138,63 +136,65 @@ public final class Main {
         throw new UsageException("--drain: " + text + " is not a number of seconds");
     }
 
-    private static int serve(PortableServer server, boolean debug) {
-        AtomicInteger status = new AtomicInteger(DONE);
-        // A signal makes the JVM call this, and would have it exit with 143 afterwards.
-        Thread onSignal = new Thread(
-                () -> {
-                    log(System.Logger.Level.INFO, "portable.jvm", "stopping: a signal");
-                    server.close();
-                    finish(server, status);
-                    output.flush();
-                    Runtime.getRuntime().halt(status.get());
-                },
-                "portable-signal");
-        Runtime.getRuntime().addShutdownHook(onSignal);
+    private static int serve(PortableServer server, String logfile, boolean debug) {
+        server.startAsync();
+        AtomicBoolean stopping = new AtomicBoolean();
+        Runnable stop = () -> {
+            if (stopping.getAndSet(true)) {
+                log(System.Logger.Level.WARNING, "portable.jvm", "stopping at once: a signal again");
+                server.stop(Duration.ZERO);
+            } else {
+                log(System.Logger.Level.INFO, "portable.jvm", "stopping: a signal");
+                server.close();
+            }
+        };
+        Signals.handle("TERM", stop);
+        Signals.handle("INT", stop);
+        Signals.handle("HUP", () -> reload(server, logfile));
         try {
-            server.start();
             server.ended().join();
-        } catch (PortableException e) {
-            return failed(e, debug, onSignal);
         } catch (CompletionException e) {
-            return failed(e.getCause(), debug, onSignal);
+            if (debug) {
+                e.getCause().printStackTrace();
+            }
+            System.err.println("portable.jvm.Main: " + e.getCause().getMessage());
+            return FAILED;
         }
-        withdraw(onSignal);
-        finish(server, status);
-        return status.get();
+        log(System.Logger.Level.INFO, "portable.jvm", "stopped");
+        return DONE;
     }
 
-    private static void finish(PortableServer server, AtomicInteger status) {
-        if (server.status().state() == ServerState.FAILED) {
-            status.set(FAILED);
-        } else {
-            log(System.Logger.Level.INFO, "portable.jvm", "stopped");
+    private static void reload(PortableServer server, String logfile) {
+        String missing = open(logfile);
+        if (missing != null) {
+            log(System.Logger.Level.ERROR, "portable.jvm", "the log is not opened anew: " + missing);
         }
+        server.reload().whenComplete((nothing, error) -> {
+            if (error == null) {
+                log(System.Logger.Level.INFO, "portable.jvm", "reloaded");
+            } else {
+                log(System.Logger.Level.ERROR, "portable.jvm", "the reload failed: " + error.getMessage());
+            }
+        });
     }
 
-    private static int failed(Throwable error, boolean debug, Thread onSignal) {
-        withdraw(onSignal);
-        if (debug) {
-            error.printStackTrace();
-        }
-        System.err.println("portable.jvm.Main: " + error.getMessage());
-        return FAILED;
-    }
-
-    private static void withdraw(Thread hook) {
-        try {
-            Runtime.getRuntime().removeShutdownHook(hook);
-        } catch (IllegalStateException e) {
-            // The signal has come: the hook ends the process, and this thread is not to race with it.
+    /** Logs to `file` from now on, unless it is null; returns what is wrong with it, or null. */
+    private static synchronized String open(String file) {
+        if (file != null) {
+            PrintStream old = output;
             try {
-                hook.join();
-            } catch (InterruptedException interrupted) {
-                Thread.currentThread().interrupt();
+                output = new PrintStream(new FileOutputStream(file, true), true, StandardCharsets.UTF_8);
+            } catch (FileNotFoundException e) {
+                return e.getMessage();
+            }
+            if (old != STANDARD) {
+                old.close();
             }
         }
+        return null;
     }
 
-    private static void log(System.Logger.Level level, String logger, String message) {
+    private static synchronized void log(System.Logger.Level level, String logger, String message) {
         String word = level.getName().toLowerCase(Locale.ROOT);
         output.println(
                 String.format("%s %-7s %s: %s", CLOCK.format(Instant.now()), word, logger, message));

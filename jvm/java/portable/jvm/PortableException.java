@@ -4,8 +4,8 @@ package portable.jvm;
  * A server could not be started, or failed, or refused a call.
  *
  * <p>What Python knows about it is in {@link #pythonTraceback()}, what Java knows is the exception's own stack
- * and its cause. Printing it, or giving it to a logger, shows both: Python's traceback is part of the message of
- * the cause, where there is no other.
+ * and its cause. Printing it, or giving it to a logger, shows both: Python's traceback is the message of the cause,
+ * or of a suppressed exception where Java has the cause.
  */
 public final class PortableException extends Exception {
     private static final long serialVersionUID = 1L;
@@ -21,6 +21,9 @@ public final class PortableException extends Exception {
 
     PortableException(String message, String pythonType, String pythonTraceback, Throwable cause) {
         super(message, cause == null && !pythonTraceback.isEmpty() ? new PythonError(pythonTraceback) : cause);
+        if (cause != null && !pythonTraceback.isEmpty()) {
+            addSuppressed(new PythonError(pythonTraceback));
+        }
         this.pythonType = pythonType;
         this.pythonTraceback = pythonTraceback;
     }
@@ -43,7 +46,7 @@ public final class PortableException extends Exception {
         return pythonTraceback;
     }
 
-    /** Stands for an exception of Python's that reached no Java frame. */
+    /** Shows what Python knows. */
     private static final class PythonError extends Exception {
         private static final long serialVersionUID = 1L;
 

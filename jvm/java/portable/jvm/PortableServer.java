@@ -26,18 +26,18 @@ import java.util.concurrent.TimeoutException;
  * that forgets to do so does not hang. A server runs once; make another to run it again. Any number of
  * them run at once; they share one Python, with its modules.
  *
+ * <p>What a program hangs on the futures that it gets here ({@code thenApply} and the like) runs in another thread
+ * than the loop's, and may wait for the server. What it has {@link #submit}ted must not.
+ *
  * <p>The process's signals, standard streams and exit are the host program's affair and left alone.
  */
 public final class PortableServer implements AutoCloseable {
     /** What a server gets beyond the time for its work in flight. */
     private static final Duration GRACE = Duration.ofSeconds(10);
+    /** As good as for ever, and nothing that is computed with it overflows. */
+    private static final Duration LONGEST = Duration.ofDays(10_000);
 
     private static final long STATUS_MILLIS = 500;
-
-    // Jep finds Java packages before Python's, and would take ours, portable.jvm, for all there is of "portable".
-    private static final String PREPARE = "import sys\n"
-            + "sys.path[:0] = [one for one in _folders.split('\\n') if one and one not in sys.path]\n"
-            + "sys.meta_path.sort(key=lambda finder: type(finder).__module__ == 'jep.java_import_hook')\n";
 
     private final Builder options;
     private final CompletableFuture<PortableServer> started = new CompletableFuture<>();
@@ -52,6 +52,7 @@ public final class PortableServer implements AutoCloseable {
     private long endedAt;
     private long lastLag;
     private Duration wantedStop;
+    private Duration drain;
     private volatile long[] last = new long[5];
 
     private PortableServer(Builder options) {
@@ -92,7 +93,7 @@ public final class PortableServer implements AutoCloseable {
 
         private Builder(Path tap) {
             this.tap = tap.toAbsolutePath();
-            String file = this.tap.getFileName().toString();
+            String file = Objects.toString(this.tap.getFileName(), "server");
             this.name = file.endsWith(".tap") ? file.substring(0, file.length() - ".tap".length()) : file;
         }
 
@@ -205,7 +206,7 @@ public final class PortableServer implements AutoCloseable {
         if (time.isNegative()) {
             throw new IllegalArgumentException("a negative time: " + time);
         }
-        return time;
+        return time.compareTo(LONGEST) > 0 ? LONGEST : time;
     }
 
     /**
@@ -234,7 +235,8 @@ public final class PortableServer implements AutoCloseable {
     public CompletableFuture<PortableServer> startAsync() {
         synchronized (lock) {
             if (state != ServerState.NEW) {
-                throw new IllegalStateException("the server was started already, and is " + state);
+                throw new IllegalStateException(
+                        thread == null ? "the server was closed" : "the server was started already, and is " + state);
             }
             state = ServerState.STARTING;
             thread = new Thread(this::run, "portable-" + options.name);
@@ -310,6 +312,11 @@ public final class PortableServer implements AutoCloseable {
                 Thread.currentThread().interrupt();
             }
         }
+        return known();
+    }
+
+    /** Returns what is known without asking the loop: the counters are those of the last time that somebody did. */
+    ServerStatus known() {
         synchronized (lock) {
             long[] numbers = last;
             long lag = loop == null ? lastLag : loop.lag();
@@ -323,12 +330,13 @@ public final class PortableServer implements AutoCloseable {
     /**
      * Takes no new work, finishes the work in flight and ends. May be repeated with a shorter time.
      *
-     * @param time for the work in flight; what is not done then is cut off. Zero ends at once.
+     * @param time for the work in flight; what is not done then is cut off. Zero ends at once; what its Python
+     *     code does in other threads has five seconds even then.
      * @return is completed when the server's thread has given everything back. With a {@link PortableException} if
      *     the server fails, or failed, after its start.
      */
     public CompletableFuture<Void> stop(Duration time) {
-        checked(time);
+        Duration limit = checked(time);
         HostLoop asked = null;
         synchronized (lock) {
             if (state == ServerState.NEW) {
@@ -336,14 +344,14 @@ public final class PortableServer implements AutoCloseable {
                 ended.complete(null);
             } else if (state != ServerState.STOPPED && state != ServerState.FAILED) {
                 if (loop == null) {
-                    wantedStop = time;
+                    wantedStop = limit;
                 } else {
                     asked = loop;
                 }
             }
         }
         if (asked != null) {
-            asked.add(HostRequest.simple("stop", time.toNanos() / 1e9));
+            asked.add(HostRequest.stop(limit));
         }
         return ended.copy();
     }
@@ -387,7 +395,7 @@ public final class PortableServer implements AutoCloseable {
                 return stop(Duration.ofSeconds(10));
             }
         }
-        ask(HostRequest.simple("stop", -1.0)); // as the file says
+        ask(HostRequest.stop(null));
         return ended.copy();
     }
 
@@ -457,20 +465,10 @@ public final class PortableServer implements AutoCloseable {
             wanted = wantedStop;
         }
         if (wanted != null) {
-            made.add(HostRequest.simple("stop", wanted.toNanos() / 1e9));
+            made.add(HostRequest.stop(wanted));
         }
         try {
-            python.set("_folders", String.join("\n", options.folders.stream().map(Path::toString).toList()));
-            python.exec(PREPARE);
-            python.set("_loop", made);
-            python.set("_tap", options.tap.toString());
-            python.set("_drain", options.drain == null ? -1.0 : options.drain.toNanos() / 1e9);
-            python.set("_debug", options.debug);
-            try {
-                python.exec("import jvm.host\njvm.host.serve(_loop, _tap, _drain, _debug)");
-            } finally {
-                python.exec("del _loop");
-            }
+            python.serve(made, options.folders, options.tap, options.drain, options.debug);
         } catch (RuntimeException e) {
             throw made.failure(e);
         } finally {
@@ -485,8 +483,9 @@ public final class PortableServer implements AutoCloseable {
 
     private final class Listener implements HostLoop.Listener {
         @Override
-        public void started(List<String> bound) {
+        public void started(List<String> bound, Duration time) {
             synchronized (lock) {
+                drain = checked(time);
                 state = ServerState.RUNNING;
                 addresses = bound;
                 startedAt = System.nanoTime();
@@ -530,9 +529,13 @@ public final class PortableServer implements AutoCloseable {
     }
 
     private void stopAtExit() {
-        Duration limit = (options.drain == null ? Duration.ofMinutes(1) : options.drain).plus(GRACE);
+        CompletableFuture<Void> stopped = stopAsTold();
+        Duration limit;
+        synchronized (lock) {
+            limit = drain.plus(GRACE);
+        }
         try {
-            stopAsTold().get(limit.toMillis(), TimeUnit.MILLISECONDS);
+            stopped.get(limit.toMillis(), TimeUnit.MILLISECONDS);
         } catch (ExecutionException | TimeoutException e) {
             return; // the process ends, come what may
         } catch (InterruptedException e) {

@@ -2,7 +2,10 @@ package portable.jvm;
 
 import java.util.List;
 
-/** What a JMX console sees of a running server, as {@code portable.jvm:type=Server,name=...}. */
+/**
+ * What a JMX console sees of a running server, as {@code portable.jvm:type=Server,name=...}. The counters may be half a
+ * second old, and older while the loop is busy.
+ */
 public interface PortableServerMXBean {
     /**
      * Returns where the server is in its life.

@@ -6,6 +6,7 @@ import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
@@ -16,20 +17,28 @@ import java.util.concurrent.TimeUnit;
  */
 final class PythonRuntime {
     private static final int PATIENCE_SECONDS = 30;
+    // Jep finds Java packages before Python's, and would take ours, portable.jvm, for all there is of "portable".
+    private static final String PREPARE = "import sys\n"
+            + "sys.path[:0] = [one for one in _folders.split('\\n') if one and one not in sys.path]\n"
+            + "sys.meta_path.sort(key=lambda finder: type(finder).__module__ == 'jep.java_import_hook')\n";
     // Finds Jep without importing it, which only works where Java is the host.
-    private static final String PROBE = "import importlib.util, sys\n"
+    private static final String PROBE = "import importlib.util, os, sys\n"
             + "spec = importlib.util.find_spec('jep')\n"
-            + "print('portable', sys.version.split()[0])\n"
-            + "print(sys.executable)\n"
-            + "print(spec.submodule_search_locations[0] if spec else '')\n";
+            + "folder = spec.submodule_search_locations[0] if spec else ''\n"
+            // In one piece, and on a line of its own: others may write between.
+            + "found = (sys.version.split()[0], sys.executable, os.path.realpath(sys.prefix), folder)\n"
+            + "print('\\nportable', *found, sep='\\n')\n";
 
     private static PythonRuntime running;
 
     private final String executable;
+    /** See {@link #probe}. */
+    private final List<String> told;
     private final Class<?> interpreterClass;
 
-    private PythonRuntime(String executable, Class<?> interpreterClass) {
+    private PythonRuntime(String executable, List<String> told, Class<?> interpreterClass) {
         this.executable = executable;
+        this.told = told;
         this.interpreterClass = interpreterClass;
     }
 
@@ -41,13 +50,31 @@ final class PythonRuntime {
             this.jep = jep;
         }
 
-        /** Runs statements. Fails with a JepException, which is unchecked. */
-        void exec(String code) throws PortableException {
+        /**
+         * Runs the servers of a file, to their end. Fails with a JepException, which is unchecked.
+         *
+         * @param folders where to look for modules, too
+         * @param drain null: as the file says
+         */
+        void serve(HostLoop loop, List<Path> folders, Path tap, Duration drain, boolean debug) throws PortableException {
+            set("_folders", String.join("\n", folders.stream().map(Path::toString).toList()));
+            exec(PREPARE);
+            set("_loop", loop);
+            set("_tap", tap.toString());
+            set("_drain", HostRequest.seconds(drain));
+            set("_debug", debug);
+            try {
+                exec("import jvm.host\njvm.host.serve(_loop, _tap, _drain, _debug)");
+            } finally {
+                exec("del _loop");
+            }
+        }
+
+        private void exec(String code) throws PortableException {
             call("exec", new Class<?>[] {String.class}, code);
         }
 
-        /** Gives a variable a value. */
-        void set(String name, Object value) throws PortableException {
+        private void set(String name, Object value) throws PortableException {
             call("set", new Class<?>[] {String.class, Object.class}, name, value);
         }
 
@@ -80,7 +107,7 @@ final class PythonRuntime {
     static synchronized PythonRuntime get(Path wanted) throws PortableException {
         if (running != null) {
             // A process has one Python for all its life.
-            if (wanted != null && !absolute(wanted).equals(running.executable)) {
+            if (wanted != null && !running.isAlso(absolute(wanted))) {
                 throw new PortableException(
                         "this process runs " + running.executable + " already, and cannot run " + wanted + " too", null);
             }
@@ -88,7 +115,7 @@ final class PythonRuntime {
         }
         String command = wanted != null ? absolute(wanted) : find();
         List<String> told = probe(command);
-        String folder = told.get(2);
+        String folder = told.get(3);
         if (folder.isEmpty()) {
             throw new PortableException(
                     "the Python package jep is not installed for " + command + " (Python " + told.get(0)
@@ -107,8 +134,18 @@ final class PythonRuntime {
         } catch (ReflectiveOperationException e) {
             throw new PortableException("this Jep is none we know: " + e.getMessage(), e);
         }
-        running = new PythonRuntime(wanted != null ? command : absolute(Path.of(told.get(1))), interpreter);
+        String executable = wanted != null ? command : absolute(Path.of(told.get(1)));
+        running = new PythonRuntime(executable, told, interpreter);
         return running;
+    }
+
+    /** Returns whether `command` is this Python, by whatever name: that of the same virtual environment. */
+    private boolean isAlso(String command) throws PortableException {
+        if (command.equals(executable)) {
+            return true;
+        }
+        List<String> other = probe(command);
+        return other.get(0).equals(told.get(0)) && other.get(2).equals(told.get(2));
     }
 
     private static void configure(Class<?> main, Class<?> interpreter, String executable, String folder)
@@ -166,7 +203,7 @@ final class PythonRuntime {
         return path.toAbsolutePath().normalize().toString();
     }
 
-    /** Returns version, executable and the folder of jep, or "", as that Python tells. */
+    /** Returns version, executable, prefix and the folder of jep, or "", as that Python tells. */
     private static List<String> probe(String command) throws PortableException {
         Process process = null;
         try {
@@ -181,11 +218,12 @@ final class PythonRuntime {
             });
             String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             int status = process.waitFor();
-            String[] lines = output.split("\n", -1);
-            if (status != 0 || lines.length < 3 || !lines[0].startsWith("portable ")) {
+            List<String> lines = output.lines().toList();
+            int found = lines.lastIndexOf("portable");
+            if (status != 0 || found < 0 || found + 5 > lines.size()) {
                 throw new PortableException(command + " is no Python that works: " + output.strip(), null);
             }
-            return List.of(lines[0].substring("portable ".length()), lines[1], lines[2]);
+            return lines.subList(found + 1, found + 5);
         } catch (IOException e) {
             throw new PortableException(command + " cannot be run: " + e.getMessage(), e);
         } catch (InterruptedException e) {

@@ -5,15 +5,28 @@ import java.util.List;
 
 /** What JMX sees; see the interface. */
 final class ServerBean implements PortableServerMXBean {
+    /** A console reads one attribute after the other. A loop that is busy must not hold it up for each of them. */
+    private static final long REUSE_NANOS = 500_000_000;
+
     private final PortableServer server;
+    private ServerStatus counters;
+    private long counted;
 
     ServerBean(PortableServer server) {
         this.server = server;
     }
 
+    private synchronized ServerStatus counters() {
+        if (counters == null || System.nanoTime() - counted > REUSE_NANOS) {
+            counters = server.status();
+            counted = System.nanoTime();
+        }
+        return counters;
+    }
+
     @Override
     public ServerState getState() {
-        return server.status().state();
+        return server.known().state();
     }
 
     @Override
@@ -23,37 +36,37 @@ final class ServerBean implements PortableServerMXBean {
 
     @Override
     public long getConnections() {
-        return server.status().connections();
+        return counters().connections();
     }
 
     @Override
     public long getAccepted() {
-        return server.status().accepted();
+        return counters().accepted();
     }
 
     @Override
     public long getRefused() {
-        return server.status().refused();
+        return counters().refused();
     }
 
     @Override
     public long getBytesReceived() {
-        return server.status().bytesReceived();
+        return counters().bytesReceived();
     }
 
     @Override
     public long getBytesSent() {
-        return server.status().bytesSent();
+        return counters().bytesSent();
     }
 
     @Override
     public double getLoopLagSeconds() {
-        return server.status().loopLag().toNanos() / 1e9;
+        return server.known().loopLag().toNanos() / 1e9;
     }
 
     @Override
     public double getUptimeSeconds() {
-        return server.status().uptime().toNanos() / 1e9;
+        return server.known().uptime().toNanos() / 1e9;
     }
 
     @Override

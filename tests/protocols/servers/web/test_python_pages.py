@@ -244,6 +244,19 @@ def test_a_file_that_cannot_be_loaded_is_tried_each_time(
     assert site.ask("/x.rpy/").body == b"1 "
 
 
+@pytest.mark.parametrize("head", ["def", "async def"])
+def test_a_handler_that_would_exit_fails_and_the_server_goes_on(
+    site: Site, caplog: pytest.LogCaptureFixture, head: str
+) -> None:
+    site.put(
+        "x.rpy",
+        f"import sys\n{head} answer(request): sys.exit(7)\n"
+        "from protocols.http.resource import Page\nresource = Page(answer)",
+    )
+    assert [site.ask("/x.rpy").status for _ in range(2)] == [500, 500]
+    assert "GET /x.rpy failed" in caplog.text
+
+
 def test_few_files_are_loaded_at_a_time_and_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pythonpages, "MAX_LOADED", 2)
     for name in ("a", "b", "c"):

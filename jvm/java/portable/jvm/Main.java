@@ -13,6 +13,7 @@ import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 
@@ -137,7 +138,7 @@ public final class Main {
     }
 
     private static int serve(PortableServer server, String logfile, boolean debug) {
-        server.startAsync();
+        CompletableFuture<PortableServer> started = server.startAsync();
         AtomicBoolean stopping = new AtomicBoolean();
         Runnable stop = () -> {
             if (stopping.getAndSet(true)) {
@@ -150,7 +151,7 @@ public final class Main {
         };
         Signals.handle("TERM", stop);
         Signals.handle("INT", stop);
-        Signals.handle("HUP", () -> reload(server, logfile));
+        Signals.handle("HUP", () -> reload(started, logfile));
         try {
             server.ended().join();
         } catch (CompletionException e) {
@@ -164,12 +165,13 @@ public final class Main {
         return DONE;
     }
 
-    private static void reload(PortableServer server, String logfile) {
+    private static void reload(CompletableFuture<PortableServer> started, String logfile) {
         String missing = open(logfile);
         if (missing != null) {
             log(System.Logger.Level.ERROR, "portable.jvm", "the log is not opened anew: " + missing);
         }
-        server.reload().whenComplete((nothing, error) -> {
+        // The ports are told in the log a moment before the start is over.
+        started.thenCompose(PortableServer::reload).whenComplete((nothing, error) -> {
             if (error == null) {
                 log(System.Logger.Level.INFO, "portable.jvm", "reloaded");
             } else {

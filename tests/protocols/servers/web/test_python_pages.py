@@ -110,6 +110,7 @@ def test_a_long_body_is_refused(site: Site) -> None:
 WAIT = "from tests.protocols.servers.web.site import GATE\nGATE.wait(20)\n"
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_page_that_takes_too_long_is_given_up_and_holds_up_nobody_else(
     reactor: Reactor, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ FOREVER = "while True: pass"
 CAREFUL = "try:\n    while True: pass\nexcept KeyboardInterrupt:\n    while True: pass\n"
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("extension", ["epy", "rpy"])
 @pytest.mark.parametrize("source", [FOREVER, CAREFUL])
 def test_pages_that_never_end_do_not_block_their_kind(

@@ -39,6 +39,10 @@ def write_tap(path: pathlib.Path, site: pathlib.Path, port: int = 0, **options: 
     return path
 
 
+# A JVM leaves signals ignored that were when it began, as they are in what a shell runs behind nohup or "&".
+SIGNALLED = ("env", "--default-signal=HUP,INT,TERM")
+
+
 def environment(*folders: pathlib.Path) -> dict[str, str]:
     environ = dict(os.environ)
     # Whoever measures coverage here does not mean the Java program.
@@ -77,7 +81,7 @@ def told(output: str) -> dict[str, str]:
 def running(class_path: str, *words: object) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Yield a Java program with a server, and its port."""
     process = subprocess.Popen(
-        ["java", "-XX:TieredStopAtLevel=1", "-cp", class_path, *map(str, words)],
+        [*SIGNALLED, "java", "-XX:TieredStopAtLevel=1", "-cp", class_path, *map(str, words)],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

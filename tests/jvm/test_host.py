@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from tests.jvm.hosts import BIG, ROOT, environment, java, running, told, write_tap
+from tests.jvm.hosts import BIG, ROOT, SIGNALLED, environment, java, running, told, write_tap
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -240,7 +240,7 @@ def test_a_hangup_has_main_reload_and_open_its_log_anew(
 ) -> None:
     log, moved = tmp_path / "log", tmp_path / "log.1"
     words = ("portable.jvm.Main", "-f", tap, "-l", log)
-    process = subprocess.Popen(["java", "-cp", class_path, *map(str, words)], env=environment())
+    process = subprocess.Popen([*SIGNALLED, "java", "-cp", class_path, *map(str, words)], env=environment())
     try:
         wait_for_text(log, "listening: ")
         log.rename(moved)

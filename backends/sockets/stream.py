@@ -226,18 +226,18 @@ class Stream(BufferedStream):
         chunks = self._chunks
         while chunks and not self._blocked:
             data = chunks[0]
-            if type(data) is FileRegion:
+            if isinstance(data, FileRegion):
                 self._send_region(data)
                 continue
             if len(chunks) > 1:
                 data = self._join()
-            sent = self._io.send(data)  # type: ignore[arg-type] # mypy does not narrow by type() negatively
+            sent = self._io.send(data)
             self._sent += sent
             self._size -= sent
-            if sent == len(data):  # type: ignore[arg-type]
+            if sent == len(data):
                 del chunks[0]
             else:
-                chunks[0] = memoryview(data)[sent:]  # type: ignore[arg-type]
+                chunks[0] = memoryview(data)[sent:]
                 self._blocked = True
 
     def _join(self) -> bytes | bytearray | memoryview:

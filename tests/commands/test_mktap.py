@@ -166,6 +166,31 @@ def test_a_reader_that_goes_away_is_no_error(folder: Folder) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("word", ["--list", "--help"])
+def test_output_that_cannot_be_written_is_an_error(folder: Folder, word: str) -> None:
+    environ = {name: value for name, value in folder.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            folder.argv("mktap", word),
+            cwd=folder.path,
+            env=environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "mktap: cannot write to standard output: No space left on device\n"
+
+
+def test_output_that_the_caller_has_closed_is_none(folder: Folder) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *folder.argv("mktap", "--list")]
+    done = subprocess.run(
+        command, cwd=folder.path, env=folder.environ, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def every_type(values: typing.Any) -> Service:
     return Service("x")
 

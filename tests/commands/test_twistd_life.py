@@ -205,7 +205,7 @@ def test_a_certificate_that_cannot_be_reloaded_is_not_called_reloaded(talk: Fold
     trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(talk.path / "server.pem")
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: "reloaded" in talk.read("out"))
-    assert "Cannot reload certificates, going on with the old ones: server.pem" in talk.read("out")
+    assert "cannot reload certificates, going on with the old ones: server.pem" in talk.read("out")
     assert "twistd: reloaded in part: " in talk.read("out")
     assert "twistd: reloaded\n" not in talk.read("out")
     issued.private_key_and_cert_chain_pem.write_to_path(talk.path / "server.pem")

@@ -151,8 +151,11 @@ def _port_range(text: str) -> tuple[int, int]:
     return first, last
 
 
-def _check_root(values: typing.Mapping[str, typing.Any]) -> None:
-    """Refuse a root that is no folder."""
+def _check_files(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse passwords and a certificate that cannot be used, and a root that is no folder."""
+    Accounts.from_values(values).load()
+    if values["certificate"] is not None:
+        server_options(values["certificate"], values["privkey"])
     try:
         if not file_status(values["root"]).is_dir:
             raise ConfigurationError(f"{values['root']!r} is not a folder", "--root")
@@ -174,12 +177,12 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
         try:
             ipaddress.IPv4Address(values["masquerade"])
         except ValueError as error:
-            raise ConfigurationError(f"{error}", "--masquerade") from error
+            raise ConfigurationError(f"{values['masquerade']!r} is no IPv4 address", "--masquerade") from error
     if values["certificate"] is None:
         if values["privkey"] is not None:
-            raise ConfigurationError("--privkey goes with --certificate", "--privkey")
+            raise ConfigurationError("goes with --certificate", "--privkey")
         if values["require-tls"]:
-            raise ConfigurationError("--require-tls needs --certificate FILE (PEM)", "--require-tls")
+            raise ConfigurationError("needs --certificate FILE (PEM)", "--require-tls")
         if any(isinstance(parse_endpoint(text), TLSEndpoint) for text in values["listen"]):
             raise ConfigurationError("data connections need --certificate FILE (PEM), too", "--listen")
 
@@ -237,5 +240,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT, idle_timeout=DEFAULT_IDLE),
     ),
     make_service=make_service,
-    check=_check_root,
+    check=_check_files,
 )

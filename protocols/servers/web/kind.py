@@ -96,10 +96,8 @@ class WebService(RecordingService[AccessLog]):
         else:
             ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
-            endpoint = TLSEndpoint(
-                values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
-            )
-            ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
+            options = listener_options(values, _ALPN)
+            ports.append(ServerPort(KIND.name, self._make_protocol, _https_endpoint(values), options))
         self._console_names: dict[str, object] = {}
         consoles = [] if values["telnet"] is None else [_make_console(self._console_names, values)]
         super().__init__(
@@ -249,6 +247,12 @@ def _processor_names(values: typing.Mapping[str, typing.Any]) -> list[str]:
     return [name for name in PROCESSORS if name in words]
 
 
+def _https_endpoint(values: typing.Mapping[str, typing.Any]) -> TLSEndpoint:
+    return TLSEndpoint(
+        values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
+    )
+
+
 def _make_console(names: dict[str, object], values: typing.Mapping[str, typing.Any]) -> Service:
     """Return a Python console on loopback, with `names` in its namespace."""
 
@@ -281,19 +285,27 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
     if values["https"] is not None and values["certificate"] is None:
-        raise ConfigurationError("--https needs --certificate FILE (PEM)", "--https")
+        raise ConfigurationError("needs --certificate FILE (PEM)", "--https")
     for name in ("certificate", "privkey"):
         if values["https"] is None and values[name] is not None:
-            raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+            raise ConfigurationError("goes with --https PORT", f"--{name}")
     with_login = values["telnet-user"] or values["telnet-passwords"] is not None
     if values["telnet"] is not None and not with_login:
         raise ConfigurationError(
             "it needs --telnet-user NAME[:PASSWORD] or --telnet-passwords FILE", "--telnet"
         )
     if values["telnet"] is None and with_login:
-        raise ConfigurationError("--telnet-user and --telnet-passwords go with --telnet PORT", "--telnet-user")
+        given = "--telnet-user" if values["telnet-user"] else "--telnet-passwords"
+        raise ConfigurationError("goes with --telnet PORT", given)
     _check_media_type(values["mime-type"])
     _processor_names(values)
+
+
+def _check_files(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse a certificate and a file of accounts that cannot be used."""
+    if values["https"] is not None:
+        _https_endpoint(values).options()
+    Accounts(values["telnet-user"], values["telnet-passwords"]).load()
 
 
 def _check_media_type(text: str) -> None:
@@ -397,5 +409,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT),
     ),
     make_service=make_service,
-    check=_check,
+    check=_check_files,
 )

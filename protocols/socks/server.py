@@ -48,7 +48,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["SocksServer"]
 
-_log = logging.getLogger("portable.socks")
+_log = logging.getLogger("protocols.socks")
 
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 -- said in replies that have no address to tell
 

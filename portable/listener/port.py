@@ -303,6 +303,11 @@ class DatagramPort:
 
 def _named(exc: ListenError, name: str, endpoint: Endpoint) -> ListenError:
     """Return the same error, whose message says which server it was, and perhaps what to do."""
-    low = isinstance(endpoint, (TCPEndpoint, TLSEndpoint)) and endpoint.port < FIRST_FREE_PORT
-    advice = f"; ports below {FIRST_FREE_PORT} are often root's" if low and exc.code == "EACCES" else ""
+    advice = ""
+    if isinstance(endpoint, UnixEndpoint):
+        if exc.code == "EADDRINUSE":
+            advice = ", or a file that is no socket is in its place"
+    elif isinstance(endpoint, (TCPEndpoint, TLSEndpoint)):
+        if exc.code == "EACCES" and endpoint.port < FIRST_FREE_PORT:
+            advice = f"; ports below {FIRST_FREE_PORT} are often root's"
     return type(exc)(f"{name}: {exc}{advice}", exc.code)

@@ -89,6 +89,15 @@ def test_a_port_of_root_is_told_as_such(
         ServerPort("web", Recorder, TCPEndpoint(number)).bind(loop.as_reactor)
 
 
+def test_a_path_in_use_may_be_that_of_a_file(loop: FakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*words: object, **more: object) -> typing.NoReturn:
+        raise listen_error("EADDRINUSE", "in use")
+
+    monkeypatch.setattr(loop, "listen_unix", refuse)
+    with pytest.raises(AddressInUse, match="in use, or a file that is no socket is in its place$"):
+        ServerPort("web", Recorder, UnixEndpoint("/x")).bind(loop.as_reactor)
+
+
 def test_sockets_from_systemd_are_found_by_name(loop: FakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getpid", lambda: 77)
     environ = {"LISTEN_FDS": "3", "LISTEN_PID": "77", "LISTEN_FDNAMES": "web:mail:web"}

@@ -303,11 +303,10 @@ class DatagramPort:
 
 def _named(exc: ListenError, name: str, endpoint: Endpoint) -> ListenError:
     """Return the same error, whose message says which server it was, and perhaps what to do."""
+    number = endpoint.port if isinstance(endpoint, (TCPEndpoint, TLSEndpoint)) else FIRST_FREE_PORT
     advice = ""
-    if isinstance(endpoint, UnixEndpoint):
-        if exc.code == "EADDRINUSE":
-            advice = ", or a file that is no socket is in its place"
-    elif isinstance(endpoint, (TCPEndpoint, TLSEndpoint)):
-        if exc.code == "EACCES" and endpoint.port < FIRST_FREE_PORT:
-            advice = f"; ports below {FIRST_FREE_PORT} are often root's"
+    if exc.code == "EACCES" and number < FIRST_FREE_PORT:
+        advice = f"; ports below {FIRST_FREE_PORT} are often root's"
+    elif exc.code == "EADDRINUSE" and isinstance(endpoint, UnixEndpoint):
+        advice = ", or a file that is no socket is in its place"
     return type(exc)(f"{name}: {exc}{advice}", exc.code)

@@ -94,7 +94,7 @@ def test_a_path_in_use_may_be_that_of_a_file(loop: FakeReactor, monkeypatch: pyt
         raise listen_error("EADDRINUSE", "in use")
 
     monkeypatch.setattr(loop, "listen_unix", refuse)
-    with pytest.raises(AddressInUse, match="in use, or a file that is no socket is in its place$"):
+    with pytest.raises(AddressInUse, match=r"in use, or a file that is no socket is in its place$"):
         ServerPort("web", Recorder, UnixEndpoint("/x")).bind(loop.as_reactor)
 
 

@@ -88,9 +88,6 @@ class CGIPrograms:
 
     async def _answer(self, request: Request, program: Program) -> Response:
         """Run `program`, and return its answer, or a page that says no more than that there is none."""
-        if request.content_length < 0:
-            # CONTENT_LENGTH is how a program finds the end of the body (RFC 3875 4.2).
-            raise RefusedRequest("length-required")
         try:
             run = await ensure_deferred(self._start(request, program))
             head = await run.head
@@ -131,6 +128,7 @@ class CGIPrograms:
             path_info=program.path_info,
             root=program.root,
             filename=program.path,
+            body_length=body.length,
         )
         environ.update(self._extra)
         run = Run(self._host, body, program.path, self._seconds, ended)

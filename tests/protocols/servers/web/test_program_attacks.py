@@ -293,14 +293,6 @@ def test_a_query_is_no_command_line(site: Site) -> None:
         assert site.ask(f"/x.cgi?{query}").body == b"0\n"
 
 
-def test_a_body_of_unknown_length_is_refused(site: Site) -> None:
-    site.shell("x.cgi", f"{OK}; cat")
-    request = (
-        b"POST /x.cgi HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-    )
-    assert site.send(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)).status == 411
-
-
 def test_a_body_that_is_cut_starts_no_program(site: Site) -> None:
     site.shell("x.cgi", f"touch begun; {OK}")
     cut = b"POST /x.cgi HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc"

@@ -47,9 +47,6 @@ _FRAMING = {
     "host": "host-repeated",
     "transfer-encoding": "transfer-coding-repeated",
 }
-# RFC 9110 8.6: methods whose body means something, so its absence is a mistake.
-_LENGTH_REQUIRED = frozenset(["PATCH", "POST", "PUT"])
-
 # Never added to: each chunked body gets its own.
 _NO_TRAILERS = Headers()
 
@@ -269,8 +266,6 @@ class RequestParser:
             length = content_length(framing["content-length"])
             if length > self._limits.max_body:
                 raise RefusedRequest("body-too-large")
-        elif request.method in _LENGTH_REQUIRED:
-            raise RefusedRequest("length-required")
         if is_1_1 and "expect" in framing:
             # RFC 9110 10.1.1; a client of HTTP/1.0 cannot mean it.
             if framing["expect"].lower() != "100-continue":

@@ -11,7 +11,6 @@ import typing
 
 from portable.deferred import Deferred, ensure_deferred, succeed
 from portable.errors import Cancelled, ConnectionLost, RemoteProtocolError
-from protocols.http.access import AccessRecord
 from protocols.http.headers import Headers
 from protocols.http.messages import Response
 from protocols.http.request import BodySource, RequestBody
@@ -97,27 +96,9 @@ class Publisher(Referenceable):
         finally:
             if response is not None:
                 close_body(response.body)
-            self._log_access(request, sender, began)
+            peer = None if request is None else request.peer
+            site.log_access(request, peer, began, sender.status or 499, sender.sent)
         return NOT_DONE_YET
-
-    def _log_access(self, request: Request | None, sender: ResponseSender, began: float) -> None:
-        site = self._site
-        if site.access_log is None:
-            return
-        site.access_log(
-            AccessRecord(
-                peer=None if request is None else request.peer,
-                time=began,
-                method="" if request is None else request.method,
-                target="" if request is None else request.target,
-                version="" if request is None else f"HTTP/{request.version[0]}.{request.version[1]}",
-                status=sender.status or 499,
-                bytes_sent=sender.sent,
-                referer=None if request is None else request.headers.get("referer"),
-                user_agent=None if request is None else request.headers.get("user-agent"),
-                duration=max(0.0, site.wall_clock() - began),
-            )
-        )
 
 
 def _checked(received: object) -> ReceivedRequest:

@@ -12,7 +12,13 @@ from portable.endpoints import TCPEndpoint, TLSEndpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
-from portable.listening import listener_options, listening_options, server_ports
+from portable.listening import (
+    certificate_options,
+    certificates,
+    listener_options,
+    listening_options,
+    server_ports,
+)
 from portable.options import Kind, Option
 from portable.recording import RecordingService
 from protocols.http.limits import Limits
@@ -96,9 +102,8 @@ class WebService(RecordingService[AccessLog]):
         else:
             ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
-            endpoint = TLSEndpoint(
-                values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
-            )
+            first, *others = certificates(values)
+            endpoint = TLSEndpoint(values["https"], *first, interface=values["interface"], others=tuple(others))
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
         self._console_names: dict[str, object] = {}
         consoles = [] if values["telnet"] is None else [_make_console(self._console_names, values)]
@@ -280,11 +285,12 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
     for name in values["index"]:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
-    if values["https"] is not None and values["certificate"] is None:
+    if values["https"] is not None and not values["certificate"]:
         raise ConfigurationError("--https needs --certificate FILE (PEM)", "--https")
     for name in ("certificate", "privkey"):
-        if values["https"] is None and values[name] is not None:
+        if values["https"] is None and values[name]:
             raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+    certificates(values)
     with_login = values["telnet-user"] or values["telnet-passwords"] is not None
     if values["telnet"] is not None and not with_login:
         raise ConfigurationError(
@@ -371,22 +377,7 @@ KIND = Kind(
             "serve a server that has --user: on the Unix socket ~/.twistd-web-pb, or --listen; on no port",
         ),
         Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
-        Option(
-            "certificate",
-            "path",
-            None,
-            "PEM file with the certificate and its chain",
-            short="c",
-            must_exist=True,
-        ),
-        Option(
-            "privkey",
-            "path",
-            None,
-            "PEM file with the private key, if it is not with the certificate",
-            short="k",
-            must_exist=True,
-        ),
+        *certificate_options(),
         Option(
             "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
         ),

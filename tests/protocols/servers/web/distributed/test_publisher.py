@@ -192,7 +192,7 @@ def test_a_streamed_body_that_is_none(relay: Relay) -> None:
 def test_a_body_above_the_limit_of_the_publisher_itself() -> None:
     """The relay has another one, and need not be ours."""
     relay = Relay(max_body=3)
-    post = {"method": b"POST", "uri": b"/u/digest"}
+    post: dict[str, Any] = {"method": b"POST", "uri": b"/u/digest"}
     assert relay.ask(content_data=b"abc", **post) == [1]
     assert relay.response.status == 200
     assert relay.ask(content_data=b"abcd", **post) == [1]

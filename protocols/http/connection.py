@@ -8,7 +8,7 @@ What a connection is doing, and what limits the time for it:
     BODY     it waits for the request's body         body_grace, min_body_rate
     SEND     a long answer is being sent             write_timeout, min_write_rate: see `_check_progress`
     DISCARD  the body nobody read goes by            body_grace, min_body_rate
-    LINGER   the last answer is sent; the client may have sent more, which is dropped    linger_timeout
+    LINGER   what still comes after the last one     linger_timeout, linger_time: see `_linger_on`
     CLOSING  the transport flushes                   write_timeout, min_write_rate
     CLOSED   the connection is lost
 
@@ -71,6 +71,7 @@ class HTTPServer(Protocol):
         "_eof",
         "_high",
         "_keep_alive",
+        "_linger_since",
         "_lingered",
         "_local",
         "_mark",
@@ -124,6 +125,7 @@ class HTTPServer(Protocol):
         self._paused = False
         self._eof = False
         self._draining = False
+        self._linger_since = 0.0
         self._lingered = 0
         # How many bytes had left when we last looked.
         self._mark = 0
@@ -147,9 +149,9 @@ class HTTPServer(Protocol):
         """See `Protocol.data_received`."""
         state = self._state
         if state >= _LINGER:
-            self._lingered += len(data)
-            if state == _LINGER and self._lingered > self._site.limits.linger_bytes:
-                self._close()
+            if state == _LINGER:
+                self._lingered += len(data)
+                self._linger_on()
             return
         parser = self._parser
         parser.receive_data(data)
@@ -534,7 +536,18 @@ class HTTPServer(Protocol):
         self._transport.resume_reading()
         self._parser = RequestParser(self._site.limits)
         self._state = _LINGER
-        self._arm(self._site.limits.linger_timeout)
+        self._linger_since = self._site.clock.time()
+        self._linger_on()
+
+    def _linger_on(self) -> None:
+        """Drop what the client still sends, until its end, as long as it sends fast enough."""
+        limits = self._site.limits
+        allowed = min(limits.linger_timeout + self._lingered / limits.min_body_rate, limits.linger_time)
+        left = self._linger_since + allowed - self._site.clock.time()
+        if left > 0:
+            self._arm(min(left, limits.linger_timeout))
+        else:
+            self._close()
 
     def _close(self) -> None:
         """Close, but no sooner than what was written has left."""

@@ -147,13 +147,32 @@ def test_requests_that_came_before_the_end_of_the_stream_are_answered() -> None:
     assert bench.transport.lost
 
 
-def test_what_comes_after_the_last_answer_is_dropped_up_to_a_bound() -> None:
-    bench = Bench(hello, linger_bytes=1000)
-    bench.send(b"bad\r\n")
-    bench.send(b"x" * 1000)
-    assert not bench.transport.is_closing()
-    bench.send(b"x")
+def test_a_long_body_after_an_early_answer_is_dropped_so_that_the_answer_is_seen() -> None:
+    """Many clients send all of it before they read. What they have not sent would be answered by a reset."""
+    bench = Bench(hello, max_body=1000)
+    size = 30_000_000
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"
+    assert bench.send(head.encode()).startswith(b"HTTP/1.1 413 ")
+    for _ in range(20):
+        bench.send(b"x" * (size // 20))
+        bench.clock.advance(1)
+        assert not bench.transport.is_closing()
+    assert bench.site.limits.linger_timeout < 20
+    bench.clock.advance(bench.site.limits.linger_timeout)
     assert bench.transport.lost
+
+
+def test_what_comes_after_the_last_answer_is_dropped_for_a_limited_time() -> None:
+    for size, seconds in ((1, 2), (100_000, 10)):
+        bench = Bench(hello, linger_time=10)
+        bench.send(b"bad\r\n")
+        for _ in range(seconds):
+            assert not bench.transport.is_closing()
+            bench.clock.advance(1)
+            bench.send(b"x" * size)
+        bench.clock.advance(0.5)
+        bench.send(b"x")
+        assert bench.transport.lost
 
 
 def test_a_lingering_connection_closes_with_the_client() -> None:

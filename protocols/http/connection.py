@@ -309,15 +309,16 @@ class HTTPServer(Protocol):
             self._deadline = 0.0
 
     def _refuse(self, error: RefusedRequest) -> None:
-        """Answer something that is no request."""
-        self._site.log_refusal(self._peer, error)
+        """Answer something that is no request, or none that we take."""
+        request = self._parser.refused
+        self._site.log_refusal(self._peer, error, request)
         self._keep_alive = False
         self._answer = self._sent = 0
         site = self._site
         if site.access_log is not None:
             self._started = site.wall_clock()
         self._broken = error
-        self._write_answer(None, error_page(error.status, RULES[error.rule].reason))
+        self._write_answer(request, error_page(error.status, RULES[error.rule].reason))
 
     def _rendered(self, response: object) -> None:
         if isinstance(response, Response):

@@ -182,6 +182,32 @@ def test_a_lingering_connection_closes_with_the_client() -> None:
     assert bench.transport.lost
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ("Content-Length: 1001", 413),
+        ("Content-Length: x", 400),
+        ("Transfer-Encoding: gzip, chunked", 501),
+        ("Expect: something", 417),
+    ],
+)
+def test_a_request_refused_for_what_its_head_says_is_logged_as_what_it_is(fields: str, status: int) -> None:
+    bench = Bench(hello, max_body=1000)
+    fields += "\r\nUser-Agent: agent"
+    assert bench.send(f"POST /x?y HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n".encode()).count(b"HTTP/1.1 ") == 1
+    [record] = bench.records
+    assert (record.method, record.target, record.version) == ("POST", "/x?y", "HTTP/1.1")
+    assert (record.status, record.user_agent) == (status, "agent")
+
+
+def test_a_refused_head_request_gets_no_body() -> None:
+    bench = Bench(hello)
+    answer = bench.send(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\n")
+    assert bench.records[0].bytes_sent == 0
+
+
 def test_drain_closes_idle_connections_at_once() -> None:
     for data in (b"", b"GET / HT"):
         bench = Bench(hello)

@@ -218,7 +218,9 @@ class HTTPServer(Protocol):
     def drain(self) -> None:
         """Take no further request; close when the answer under way is complete, at once if there is none."""
         self._draining = True
-        if self._request is None and self._state < _LINGER:
+        if self._state == _DISCARD:
+            self._linger()
+        elif self._request is None and self._state < _LINGER:
             self._close()
 
     # Requests.

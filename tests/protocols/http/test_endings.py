@@ -217,6 +217,21 @@ def test_drain_closes_idle_connections_at_once() -> None:
         assert bench.transport.lost
 
 
+def test_drain_does_not_reset_a_client_that_still_sends_a_body_nobody_reads() -> None:
+    """Its answer could be lost."""
+    bench = Bench(hello)
+    assert bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").startswith(
+        b"HTTP/1.1 200"
+    )
+    bench.server.drain()
+    bench.transport.settle()
+    assert bench.transport.eof_written
+    assert not bench.transport.is_closing()
+    bench.send(b"defghij")
+    bench.transport.receive_eof()
+    assert bench.transport.lost
+
+
 def test_drain_completes_the_answer_under_way_and_takes_no_other_request() -> None:
     later: Deferred[Response] = Deferred()
     bench = Bench(lambda request: later)

@@ -556,6 +556,7 @@ class HTTPServer(Protocol):
         """Close, but no sooner than what was written has left."""
         self._state = _CLOSING
         self._mark = -1
+        self._arm(self._site.limits.write_timeout)
         self._transport.close()
 
     # Time.
@@ -591,7 +592,6 @@ class HTTPServer(Protocol):
                 self._check_progress()
             else:
                 self._close()
-                self._arm(self._site.limits.write_timeout)
         elif state == _HEAD:
             self._refuse(RefusedRequest("request-timeout"))
         elif state == _BODY or self._waiter is not None:
@@ -603,7 +603,6 @@ class HTTPServer(Protocol):
             self._linger()
         elif state == _LINGER:
             self._close()
-            self._arm(self._site.limits.write_timeout)
         else:
             self._check_progress()
 

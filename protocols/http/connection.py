@@ -65,7 +65,6 @@ class HTTPServer(Protocol):
         "_body_time",
         "_broken",
         "_continue",
-        "_deadline",
         "_discarded",
         "_draining",
         "_eof",
@@ -88,7 +87,6 @@ class HTTPServer(Protocol):
         "_started",
         "_state",
         "_timer",
-        "_timer_when",
         "_transport",
         "_waiter",
     )
@@ -100,8 +98,6 @@ class HTTPServer(Protocol):
         self._parser = RequestParser(site.limits)
         self._state = _IDLE
         self._timer: Timer | None = None
-        self._timer_when = 0.0
-        self._deadline = 0.0
         # The request being answered, and what its resource promised.
         self._request: Request | None = None
         self._rendering: Deferred[Response] | None = None
@@ -307,8 +303,6 @@ class HTTPServer(Protocol):
         """Let it work for as long as it likes, unless the client may be gone."""
         if self._eof:
             self._arm(self._site.limits.half_closed_timeout)
-        else:
-            self._deadline = 0.0
 
     def _refuse(self, error: RefusedRequest) -> None:
         """Answer something that is no request, or none that we take."""
@@ -562,30 +556,14 @@ class HTTPServer(Protocol):
     # Time.
 
     def _arm(self, seconds: float) -> None:
-        """Have `_time_is_up` called in `seconds`. Putting it off costs no more than a comparison."""
-        when = self._site.clock.time() + seconds
-        self._deadline = when
-        timer = self._timer
-        if timer is None:
-            self._timer = self._site.clock.call_at(when, self._tick)
-        elif when < self._timer_when:
-            timer.reset(seconds)
+        """Have `_time_is_up` called in `seconds`, and not before. Putting it off costs next to nothing."""
+        if self._timer is None:
+            self._timer = self._site.clock.call_later(seconds, self._time_is_up)
         else:
-            return
-        self._timer_when = when
-
-    def _tick(self) -> None:
-        self._timer = None
-        deadline = self._deadline
-        if not deadline:
-            return
-        left = deadline - self._site.clock.time()
-        if left > 0:
-            self._arm(left)
-        else:
-            self._time_is_up()
+            self._timer.reset(seconds)
 
     def _time_is_up(self) -> None:
+        self._timer = None
         state = self._state
         if state == _IDLE:
             if self._transport.get_write_buffer_size():
@@ -597,8 +575,9 @@ class HTTPServer(Protocol):
         elif state == _BODY or self._waiter is not None:
             self._break_body("body-timeout")
         elif state == _RENDER:
-            # The client ended its side long ago, and there is still no answer.
-            self._transport.abort()
+            if self._eof:
+                # The client ended its side long ago, and there is still no answer.
+                self._transport.abort()
         elif state == _DISCARD:
             self._linger()
         elif state == _LINGER:

@@ -56,6 +56,7 @@ class CGIPrograms:
         host: the reactor.
         render: for local redirects.
         seconds: that a program may take.
+        max_body: bytes of the longest body that the site takes.
         most: how many may run at a time. Further requests wait, and get status 503 if that is too long.
         interpreter: what to start instead of the file itself; it finds the file's name in SCRIPT_FILENAME.
         extra: more variables.
@@ -67,6 +68,7 @@ class CGIPrograms:
         render: Render,
         *,
         seconds: float = DEFAULT_SECONDS,
+        max_body: int = 0,
         most: int = MAX_RUNNING,
         interpreter: str = "",
         extra: typing.Mapping[str, str] | None = None,
@@ -77,7 +79,7 @@ class CGIPrograms:
         self._interpreter = interpreter
         self._extra = dict(extra or {})
         self._turns = Turns(host, most)
-        self._spool = Spool(host)
+        self._spool = Spool(host, max_body)
 
     def render(self, request: Request, program: Program, opened: OpenFile) -> Answer:
         """See `Processor.render`."""

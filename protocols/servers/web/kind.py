@@ -145,12 +145,13 @@ class WebService(RecordingService[AccessLog]):
 
     def _make_processors(self, reactor: Reactor) -> Processors:
         made: dict[str, Processor] = {
-            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds),
+            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds, max_body=self._limits.max_body),
             # Without it PHP fears that it was put where anybody may call it by its URL (cgi.force_redirect).
             "php": CGIPrograms(
                 reactor,
                 self._render,
                 seconds=self._seconds,
+                max_body=self._limits.max_body,
                 interpreter="php-cgi",
                 extra={"REDIRECT_STATUS": "200"},
             ),
@@ -182,7 +183,7 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
     """
     _check(values)
     if values["user"]:
-        users = UserDirectory(lambda *where: _make_user_folder(values, *where))
+        users = UserDirectory(lambda *where: _make_user_folder(values, *where), max_body=values["max-body"])
         return WebService(lambda: (users, None), values)
     if values["class"] is not None:
         resource = load_resource(values["class"])

@@ -541,10 +541,7 @@ class HTTPServer(Protocol):
         limits = self._site.limits
         allowed = min(limits.linger_timeout + self._lingered / limits.min_body_rate, limits.linger_time)
         left = self._linger_since + allowed - self._site.clock.time()
-        if left > 0:
-            self._arm(min(left, limits.linger_timeout))
-        else:
-            self._close()
+        self._arm(min(left, limits.linger_timeout))
 
     def _close(self) -> None:
         """Close, but no sooner than what was written has left."""

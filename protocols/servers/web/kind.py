@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import logging
 import os
 import typing
 
@@ -45,6 +46,8 @@ if typing.TYPE_CHECKING:
     from protocols.servers.web.processors import Processor
 
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
+
+_log = logging.getLogger("protocols.servers.web")
 
 DEFAULT_PORT = 8080
 _LIMITS = Limits()
@@ -115,6 +118,7 @@ class WebService(RecordingService[AccessLog]):
             children=consoles,
         )
         self._find_root = find_root
+        self._path: str | None = values["path"]
         self._resource: Resource | None = None
         self._folder: StaticFolder | None = None
         self._processors = _processor_names(values)
@@ -140,6 +144,11 @@ class WebService(RecordingService[AccessLog]):
             self._folder.threads = reactor if "threads" in reactor.capabilities else None
             if self._processors:
                 self._folder.processors = self._make_processors(reactor)
+        # It was checked before, but perhaps as root, and the process has become somebody else.
+        if self._path is not None and not os.access(
+            self._path, os.X_OK if os.path.isdir(self._path) else os.R_OK
+        ):
+            _log.warning("this user may not read %r, which is to be served", self._path)
         super().start()
 
     def _make_processors(self, reactor: Reactor) -> Processors:

@@ -80,13 +80,11 @@ class Guard:
         self.transport = transport
         self._owner.connection_made(self, transport)
 
-    def serve(self, transport: Transport, protocol: StreamProtocol, received: bytes = b"") -> None:
-        """Hand the connection over to `protocol`, which is to use `transport` and gets what was `received`."""
+    def serve(self, transport: Transport, protocol: StreamProtocol) -> None:
+        """Hand the connection over to `protocol`, which is to use `transport`."""
         self.protocol = protocol
         self.data_received = protocol.data_received
         protocol.connection_made(transport)
-        if received and not transport.is_closing():
-            protocol.data_received(received)
 
     def eof_received(self) -> bool | None:
         """See `Protocol.eof_received`."""

@@ -238,6 +238,82 @@ def test_a_protocol_that_closes_at_once_gets_no_data_behind_the_header(loop: Fak
     assert last().events == ["made", "lost"]
 
 
+class Pausing(Recorder):
+    """Wants nothing yet, or nothing more: pauses reading in `connection_made`, and again after each event."""
+
+    def connection_made(self, transport: Transport) -> None:
+        super().connection_made(transport)
+        transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.transport.pause_reading()
+
+
+@pytest.mark.parametrize("throttle", [0, 1000])
+@pytest.mark.parametrize("header", [HEADER, UNKNOWN])
+def test_data_behind_the_header_waits_while_the_protocol_pauses(
+    loop: FakeReactor, header: bytes, throttle: int
+) -> None:
+    port(loop, None, Pausing, proxy_protocol_from=(PROXY,), throttle=throttle)
+    raw = loop.accept(PROXY)
+    raw.receive(header + b"early?")
+    raw.receive(b"late")
+    raw.receive_eof()
+    loop.advance(1)
+    assert last().events == ["made"]
+    assert not last().transport.is_reading()
+    last().transport.resume_reading()
+    assert last().events == ["made"]  # nothing is called from inside the transport's method
+    assert last().transport.is_reading()
+    loop.advance(1)
+    assert last().events == ["made", b"early?"]
+    last().transport.resume_reading()
+    loop.advance(1)
+    assert last().events == ["made", b"early?", b"late"]
+    last().transport.resume_reading()
+    loop.advance(1)
+    assert last().events[-2:] == ["eof", "lost"]
+
+
+def test_data_behind_a_header_inside_tls_waits_too(loop: FakeReactor, files: pathlib.Path) -> None:
+    port(loop, tls_endpoint(files), Pausing, proxy_protocol_from=(PROXY,), proxy_inside_tls=True)
+    client = Client(loop.accept(PROXY), files)
+    client.shake()
+    client.say(HEADER + b"early?")
+    client.say(b"late")
+    assert last().events == ["made"]
+    last().transport.resume_reading()
+    loop.advance()
+    assert last().events == ["made", b"early?"]
+    last().transport.resume_reading()
+    loop.advance()
+    assert last().events == ["made", b"early?", b"late"]
+
+
+def test_data_behind_the_header_is_dropped_with_the_connection(loop: FakeReactor) -> None:
+    port(loop, None, Pausing, proxy_protocol_from=(PROXY,))
+    loop.accept(PROXY).receive(HEADER + b"early")
+    last().transport.resume_reading()
+    last().transport.abort()
+    loop.advance()
+    assert last().events == ["made", "lost"]
+
+
+def test_a_protocol_that_fails_over_data_that_waited_loses_its_connection(loop: FakeReactor) -> None:
+    class Failing(Pausing):
+        def data_received(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    port(loop, None, Failing, proxy_protocol_from=(PROXY,))
+    raw = loop.accept(PROXY)
+    raw.receive(HEADER + b"early")
+    last().transport.resume_reading()
+    with pytest.raises(ZeroDivisionError):
+        loop.advance()
+    assert raw.aborted
+
+
 def test_the_wrapped_transport_is_a_whole_transport(loop: FakeReactor, tmp_path: pathlib.Path) -> None:
     port(loop, proxy_protocol_from=(PROXY,))
     raw = loop.accept(PROXY)

@@ -11,8 +11,12 @@ The inner protocol sees what every transport gives it (see `portable.protocol`).
 - A stream that ends without close_notify may have been cut by anyone on the path: `connection_lost` gets
   TLSTruncated, and `eof_received` is not called.
 - `close` sends close_notify after everything written, and does not wait for the peer's (RFC 8446 6.1 lets us).
-  Only a client that has not read anything waits for the end of the stream, LINGER seconds at most: the server's
-  session tickets may be on their way, and a system that closes with data unread drops what it has not sent.
+  During the handshake it lets that complete first, in LINGER seconds at most: before it is done TLS has no
+  farewell, and the peer would have to take the end for a failure. Only a server that has not heard anything
+  yet, and has nothing to send, closes at once.
+- A client that closes and has not read anything waits for the end of the stream, LINGER seconds at most: the
+  server's session tickets may be on their way, and a system that closes with data unread drops what it has not
+  sent.
 
 What is written is encrypted at once and handed to the raw transport, which sends once for each turn of the
 loop. Calls to the inner protocol that a method such as `resume_reading` causes must come later and from the
@@ -118,7 +122,7 @@ class TLSTransport:
         """Fires when the handshake is done and the inner protocol has its `connection_made`; fails with a
         TransportError if the connection ends before that. Each use gives another Deferred.
         """
-        if self.handshake_done:
+        if self.handshake_done and self._protocol is not None:
             return succeed(None)
         if self._lost:
             return fail(self._error or ConnectionAborted("closed during the TLS handshake"))
@@ -187,9 +191,9 @@ class TLSTransport:
         self._queue.clear(error)
         if not self.handshake_done:
             self._log_failure(error)
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                waiter.errback(error or ConnectionAborted("closed during the TLS handshake"))
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.errback(error or ConnectionAborted("closed during the TLS handshake"))
         if self._protocol is not None:
             self._protocol.connection_lost(error)
 
@@ -245,19 +249,19 @@ class TLSTransport:
         return False
 
     def close(self) -> None:
-        """See `portable.transport.Transport.close`.
-
-        What was written before the handshake is done still waits for it, but not longer than LINGER seconds.
+        """See `portable.transport.Transport.close`. A handshake that has begun goes on, and what was written
+        waits for it, but not longer than LINGER seconds; `abort` does not wait.
         """
         if self._closing:
             return
         self._closing = True
-        if not self._queue:
-            self._finish()
-        elif self.handshake_done:
+        begun = self._handshake_bytes > 0 or not self._options.server_side
+        if not self.handshake_done and (self._queue or begun):
+            self._start_linger()
+        elif self._queue:
             self._schedule()
         else:
-            self._start_linger()
+            self._finish()
 
     def abort(self) -> None:
         """See `portable.transport.Transport.abort`."""
@@ -357,15 +361,24 @@ class TLSTransport:
         try:
             done = self._engine.handshake()
         except TLSError as exc:
-            self._fail(exc)
+            self._shake_failed(exc)
             return
         self._flush()
         if done:
             self._begin()
         elif self._handshake_bytes > MAX_HANDSHAKE:
-            self._fail(TLSError(f"the peer sent more than {MAX_HANDSHAKE} bytes and the handshake is not done"))
+            excess = f"the peer sent more than {MAX_HANDSHAKE} bytes and the handshake is not done"
+            self._shake_failed(TLSError(excess))
         elif self._raw_eof:
-            self._fail(TLSTruncated("the peer closed the connection during the TLS handshake"))
+            self._shake_failed(TLSTruncated("the peer closed the connection during the TLS handshake"))
+
+    def _shake_failed(self, error: TLSError) -> None:
+        if self._closing and not self._queue:
+            # It went on for the sake of a farewell only. To whoever has closed, this end is as good.
+            self._flush()
+            self._finish()
+        else:
+            self._fail(error)
 
     def _begin(self) -> None:
         """The handshake is done: let everything pass that waited for it."""
@@ -379,9 +392,10 @@ class TLSTransport:
             self._protocol = self._factory()
             self._protocol.connection_made(self)
         self._tell_flow()
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(None)
+        if self._protocol is not None:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
 
     def _deliver(self) -> None:
         """Give the protocol what has been received, until it pauses or closes."""
@@ -524,7 +538,7 @@ class TLSTransport:
         if self._error is None and self.handshake_done:
             self._raw.close()
             return
-        if self._error is None:
+        if self._error is None and self._queue:
             self._error = ConnectionTimedOut("the TLS handshake was not done in time after close")
         self.abort()
 

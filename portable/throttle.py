@@ -256,8 +256,11 @@ class ThrottledTransport(WrappedTransport):
 
     def eof_received(self) -> bool | None:
         """See `Protocol.eof_received`."""
-        # Nothing waits: the transport below is paused as long as something does.
-        return self._above.eof_received()
+        # Nothing waits to be passed up: the transport below is paused as long as something does. What waits to
+        # be passed down does not leave if it closes now, so that is left to our `close`.
+        if not self._closing and not self._above.eof_received():
+            self.close()
+        return True
 
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""

@@ -136,6 +136,21 @@ def test_the_end_of_an_empty_input_is_told_at_once() -> None:
     assert recorder.events == ["made", "eof", "lost"]
 
 
+@pytest.mark.parametrize("closed_before", [True, False])
+def test_what_was_written_is_sent_at_the_rate_after_the_end_of_the_input(closed_before: bool) -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    transport.write(bytes(1000))
+    if closed_before:
+        transport.close()
+    below.receive_eof()
+    below.clock.advance(0.5)
+    assert not recorder.lost
+    below.clock.advance(0.5)
+    assert len(below.written) == 1000
+    assert recorder.events == (["made", "lost"] if closed_before else ["made", "eof", "lost"])
+
+
 def test_a_connection_lost_between_a_write_and_its_pause_gets_no_pause() -> None:
     recorder = Recorder()
     below, transport = throttled(recorder)

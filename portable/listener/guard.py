@@ -128,11 +128,13 @@ class Guard:
         """Close the connection in the regular way of its uppermost layer: TLS says farewell."""
         if self.transport is None:
             return
-        current = self.transport.get_protocol()
-        if isinstance(current, TLSTransport):
+        current: StreamProtocol | None = self.transport.get_protocol()
+        if current is self:
+            current = self.protocol
+        if isinstance(current, ThrottledTransport) and isinstance(current.get_protocol(), TLSTransport):
+            current = current.get_protocol()
+        if isinstance(current, (TLSTransport, ThrottledTransport)):
             current.close()
-        elif isinstance(self.protocol, (TLSTransport, ThrottledTransport)):
-            self.protocol.close()
         else:
             self.transport.close()
 

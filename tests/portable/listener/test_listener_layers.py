@@ -567,6 +567,19 @@ def test_a_throttled_tls_connection_is_throttled_inside(loop: FakeReactor, files
     assert raw.lost
 
 
+def test_tls_begun_on_a_throttled_connection_ends_with_its_farewell(
+    loop: FakeReactor, files: pathlib.Path
+) -> None:
+    port(loop, throttle=1_000_000, idle_timeout=8)
+    raw = loop.accept()
+    last().transport = last().transport.start_tls(server_options(str(files / "server.pem")), 0)
+    client = Client(raw, files)
+    client.shake()
+    loop.advance(10)
+    assert client.hear() == b""
+    assert raw.lost
+
+
 def test_the_throttle_of_a_replaced_protocol_stays(loop: FakeReactor) -> None:
     server = port(loop, throttle=100)
     transport = loop.accept()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 import typing
 
 import pytest
@@ -273,6 +274,21 @@ def test_garbage_gives_only_a_tls_error(certs: Certificates, noise: bytes, valid
     transport.receive_eof()
     assert transport.lost
     assert isinstance(failure(tls.handshake), TLSError)
+
+
+def test_a_name_that_is_not_ascii_is_refused_without_a_word_on_standard_error(
+    certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    client = MemoryTransport(tls_factory(Recorder, client_options("server.test", ca=certs.ca))())
+    tls = tls_factory(Recorder, server_options(*certs.server))()
+    transport = MemoryTransport(tls)
+    transport.receive(client.take().replace(b"server.test", b"\xff" * 11))
+    assert transport.lost
+    assert "not ASCII" in str(failure(tls.handshake))
+    assert printed == []
+    assert sys.unraisablehook == printed.append
 
 
 def test_a_client_that_opens_with_too_much_is_cut_off(certs: Certificates) -> None:

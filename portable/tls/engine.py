@@ -13,7 +13,7 @@ from portable.errors import CertificateError, TLSError
 if typing.TYPE_CHECKING:
     from portable.tls.options import TLSOptions
 
-__all__ = ["MAX_HANDSHAKE", "READ_SIZE", "SLICE", "Engine", "tls_error"]
+__all__ = ["AGREED", "MAX_HANDSHAKE", "READ_SIZE", "SLICE", "Engine", "tls_error"]
 
 # Bytes. What a peer may send before the handshake is done. Chains of certificates stay below 20 KB,
 # post-quantum ones too.
@@ -202,3 +202,19 @@ class Engine:
         except ssl.SSLError:
             # As a rule SSLWantReadError: the peer's close_notify is not here yet, and need not come.
             return
+
+
+def _cipher(engine: Engine) -> str | None:
+    cipher = engine.tls.cipher()
+    return None if cipher is None else cipher[0]
+
+
+# What the ends have agreed on, by the names of `Transport.get_extra_info`; known when the handshake is done.
+AGREED: dict[str, typing.Callable[[Engine], object]] = {
+    # An unverified certificate is shown as {}: nobody should take it for one.
+    "peercert": lambda engine: engine.tls.getpeercert() or None,
+    "tls_version": lambda engine: engine.tls.version(),
+    "tls_cipher": _cipher,
+    "alpn_protocol": lambda engine: engine.tls.selected_alpn_protocol(),
+    "server_name": lambda engine: engine.server_name,
+}

@@ -34,11 +34,10 @@ from portable.errors import (
     ConnectionLost,
     ConnectionTimedOut,
     LocalProtocolError,
-    RemoteProtocolError,
     TLSError,
     TLSTruncated,
 )
-from portable.tls.engine import MAX_HANDSHAKE, SLICE, Engine
+from portable.tls.engine import AGREED, MAX_HANDSHAKE, SLICE, Engine
 from portable.tls.sendqueue import SendQueue
 
 if typing.TYPE_CHECKING:
@@ -48,7 +47,7 @@ if typing.TYPE_CHECKING:
     from portable.tls.options import TLSOptions
     from portable.transport import Buffer, Transport
 
-__all__ = ["LINGER", "UPGRADE_TIMEOUT", "TLSTransport", "tls_factory", "upgrade"]
+__all__ = ["LINGER", "UPGRADE_TIMEOUT", "TLSTransport"]
 
 logger = logging.getLogger("portable.tls")
 
@@ -63,7 +62,7 @@ MAX_UNREAD_ANSWERS = 64 * 1024
 
 
 class TLSTransport:
-    """TLS on top of another transport. Made by `tls_factory` and `upgrade`.
+    """TLS on top of another transport. Made by `tls_factory` and `upgrade` (see `portable.tls.starting`).
 
     Satisfies both `portable.transport.Transport` and `portable.protocol.StreamProtocol`; the latter's methods
     are for the raw transport only.
@@ -316,9 +315,9 @@ class TLSTransport:
             return self._bytes_sent
         if name == "ssl_object":
             return self._engine.tls
-        if name not in _TLS_FACTS:
+        if name not in AGREED:
             return self._raw.get_extra_info(name, default)
-        value = _TLS_FACTS[name](self._engine) if self.handshake_done else None
+        value = AGREED[name](self._engine) if self.handshake_done else None
         return default if value is None else value
 
     def set_protocol(self, protocol: StreamProtocol) -> None:
@@ -555,57 +554,3 @@ class TLSTransport:
         if count:
             peer = self._raw.get_extra_info("peername")
             logger.info("%d TLS handshake(s) failed, the last with %s: %s", count, peer, error)
-
-
-def _cipher(engine: Engine) -> str | None:
-    cipher = engine.tls.cipher()
-    return None if cipher is None else cipher[0]
-
-
-_TLS_FACTS: dict[str, typing.Callable[[Engine], object]] = {
-    # An unverified certificate is shown as {}: nobody should take it for one.
-    "peercert": lambda engine: engine.tls.getpeercert() or None,
-    "tls_version": lambda engine: engine.tls.version(),
-    "tls_cipher": _cipher,
-    "alpn_protocol": lambda engine: engine.tls.selected_alpn_protocol(),
-    "server_name": lambda engine: engine.server_name,
-}
-
-
-def tls_factory(factory: ProtocolFactory, options: TLSOptions) -> typing.Callable[[], TLSTransport]:
-    """Return a factory for listeners and connects whose connections speak TLS from the first byte on.
-
-    What it makes sits between the raw transport and the protocol from `factory`, which is called when the
-    handshake is done, so that `connection_made` can ask for `alpn_protocol`, `server_name` and `peercert`. If
-    the handshake fails, `factory` is not called and the log tells why. Whoever connects waits for `handshake`:
-
-        tls = await reactor.connect(tls_factory(factory, options), host, port)
-        await tls.handshake
-        protocol = tls.get_protocol()
-    """
-
-    def make() -> TLSTransport:
-        return TLSTransport(options, factory=factory)
-
-    return make
-
-
-def upgrade(transport: Transport, options: TLSOptions, unread: int) -> TLSTransport:
-    """Speak TLS from the next byte on: what backends do in `Transport.start_tls`, which see.
-
-    Raises:
-        RemoteProtocolError: `unread` is not 0. The connection must be closed.
-        LocalProtocolError: `transport` is closing, speaks TLS already, or does not know its reactor.
-    """
-    protocol = transport.get_protocol()
-    if isinstance(protocol, TLSTransport) or transport.get_extra_info("tls_version") is not None:
-        raise LocalProtocolError("the connection speaks TLS already")
-    if transport.is_closing():
-        raise LocalProtocolError("the connection is closing: too late for TLS")
-    if unread:
-        # CVE-2011-0411: they came in clear, and anyone on the path may have added them.
-        raise RemoteProtocolError(f"{unread} bytes came in clear after the request to begin TLS")
-    tls = TLSTransport(options, protocol=protocol)
-    transport.set_protocol(tls)
-    tls.connection_made(transport)
-    return tls

@@ -382,8 +382,10 @@ class TLSTransport:
     def _begin(self) -> None:
         """The handshake is done: let everything pass that waited for it."""
         self.handshake_done = True
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._linger, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        self._linger = None
         if self._paused:
             self._raw.pause_reading()
         self._pump()

@@ -35,7 +35,7 @@ public final class Main {
             "",
             "  -f, --file FILE.tap   what to run (default: twistd.tap)",
             "  --python FILE         the Python to run (default: PORTABLE_PYTHON, VIRTUAL_ENV's, or python3 on PATH);",
-            "                        it needs the package portable-net[jvm-host]",
+            "                        it needs the package jep",
             "  --modules DIR         look for modules in this folder too; may be repeated",
             "  -l, --logfile FILE    append the log to this file (default: standard output)",
             "  --name NAME           of the MBean portable.jvm:type=Server,name=NAME (default: the file's)",

@@ -165,7 +165,10 @@ class TelnetServer(Protocol):
                 self._take(event)
         except RemoteProtocolError as error:
             _log.info("closing the connection of %s: %s", self.peer, error)
+            # What was answered before that leaves first, as it would have if the rest had come later.
+            self._flush()
             self._transport.close()
+            return
         self._flush()
 
     def eof_received(self) -> bool | None:

@@ -340,6 +340,17 @@ def test_a_server_that_asks_for_ever_ends_the_connection() -> None:
     assert "type of the terminal" in str(ends[0])
 
 
+@pytest.mark.parametrize("pieces", [1, 100])
+def test_answers_before_an_error_are_not_lost_with_it(pieces: int) -> None:
+    stream = negotiation(DO, codes.NEW_ENVIRON) + bytes([IAC, codes.SB, IAC, codes.SE])
+    client = MemoryTransport(TelnetClient(print))
+    for transport in (client, Server().transport):
+        for at in range(0, len(stream), pieces):
+            transport.receive(stream[at : at + pieces])
+        assert transport.take() == negotiation(WONT, codes.NEW_ENVIRON)
+        assert transport.lost
+
+
 def test_ends_that_are_nobodys_concern() -> None:
     transport = MemoryTransport(TelnetClient(typing.cast("typing.Any", None)))
     transport.lose()

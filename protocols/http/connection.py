@@ -292,7 +292,9 @@ class HTTPServer(Protocol):
         if isinstance(rendered, Response):
             self._respond(rendered)
             return
-        self._wait_for_resource()
+        if self._state == _RENDER:
+            # It may wait for the body by now, which has a time limit of its own.
+            self._wait_for_resource()
         rendering: Deferred[Response] = (
             rendered if isinstance(rendered, Deferred) else ensure_deferred(rendered)
         )

@@ -135,12 +135,13 @@ class Broker(Protocol):
         self._intake.stop()
         self._unsent = []
         self._objects.clear()
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.errback(ConnectionLost("the connection ended before the answer"))
+        # First, or a method that waits for an answer of its caller would seem to have failed.
         work, self._work = self._work, {}
         for each in work.values():
             each.cancel()
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.errback(ConnectionLost("the connection ended before the answer"))
         notices, self._on_disconnect = self._on_disconnect, []
         for notice in notices:
             notice()

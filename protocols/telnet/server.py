@@ -210,7 +210,7 @@ class TelnetServer(Protocol):
         if code in _KEYS:
             self._user.data_received(_KEYS[code])
         elif code == AYT and not self._crowded:
-            self._transport.write(_HERE)
+            self._connection.send_data(_HERE)
 
     def _option_changed(self, event: OptionChanged) -> None:
         if event.option == ECHO:

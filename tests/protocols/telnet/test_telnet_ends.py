@@ -155,6 +155,15 @@ def test_are_you_there() -> None:
     assert b"yes" in Server().answer(bytes([IAC, codes.AYT]))
 
 
+def test_are_you_there_is_answered_after_what_came_before() -> None:
+    server = Server()
+    refused = negotiation(WONT, codes.NEW_ENVIRON)
+    assert (
+        server.answer(negotiation(DO, codes.NEW_ENVIRON) + bytes([IAC, codes.AYT]))
+        == refused + b"\r\n[yes]\r\n"
+    )
+
+
 def test_nobody_who_does_not_read_is_told_for_ever_that_we_are_here() -> None:
     server = Server(window=0)
     for _ in range(100):

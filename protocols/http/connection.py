@@ -542,6 +542,7 @@ class HTTPServer(Protocol):
         """Close, but no sooner than what was written has left."""
         self._state = _CLOSING
         self._mark = -1
+        self._arm(self._site.limits.write_timeout)
         self._transport.close()
 
     # Time.

@@ -120,6 +120,10 @@ class Broker(Protocol):
         self._reader.receive_data(data)
         self._intake.wake()
 
+    def eof_received(self) -> None:
+        """See `Protocol.eof_received`. It is the end of both directions."""
+        self.close()
+
     def pause_writing(self) -> None:
         """See `Protocol.pause_writing`. A peer that does not read its answers may not call, either."""
         self._intake.pause_writing()

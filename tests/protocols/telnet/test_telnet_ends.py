@@ -15,7 +15,7 @@ from protocols.telnet.client import MAX_QUESTIONS, TelnetClient
 from protocols.telnet.naws import WindowSize
 from protocols.telnet.negotiation import MAX_ANSWERS
 from protocols.telnet.parser import MAX_SUBNEGOTIATION, negotiation, subnegotiation
-from protocols.telnet.server import TelnetServer
+from protocols.telnet.server import CLOSE_TIMEOUT, TelnetServer
 from tests.strategies import alphabet, splits
 
 WILL, WONT, DO, DONT, IAC = codes.WILL, codes.WONT, codes.DO, codes.DONT, codes.IAC
@@ -171,6 +171,22 @@ def test_nobody_who_does_not_read_is_told_for_ever_that_we_are_here() -> None:
     assert server.transport.waiting < 100_000
     server.transport.allow(None)
     assert server.user.calls == ["pause_writing", "resume_writing"]
+
+
+@pytest.mark.parametrize("end", [b"", bytes([IAC, codes.SB, IAC, codes.SE])])
+def test_a_client_that_does_not_take_the_last_words_is_not_kept(end: bytes) -> None:
+    server = Server(window=0)
+    if end:
+        server.transport.receive(end)
+    else:
+        server.protocol.close()
+    server.protocol.close()
+    server.transport.clock.advance(CLOSE_TIMEOUT - 1)
+    assert not server.transport.lost
+    server.transport.clock.advance(1)
+    assert server.transport.lost
+    server.protocol.close()
+    assert server.transport.clock.next_time() is None
 
 
 def test_the_end_of_the_stream_and_of_the_connection_are_told() -> None:

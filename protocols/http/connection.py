@@ -292,9 +292,7 @@ class HTTPServer(Protocol):
         if isinstance(rendered, Response):
             self._respond(rendered)
             return
-        if self._state == _RENDER:
-            # It may wait for the body by now, which has a time limit of its own.
-            self._wait_for_resource()
+        self._wait_for_resource()
         rendering: Deferred[Response] = (
             rendered if isinstance(rendered, Deferred) else ensure_deferred(rendered)
         )

@@ -117,18 +117,6 @@ def test_a_client_that_does_not_read_the_last_answer_is_aborted() -> None:
     assert bench.transport.aborted
 
 
-def test_a_client_that_does_not_read_the_last_answer_is_aborted_when_that_took_its_time() -> None:
-    later: Deferred[Response] = Deferred()
-    bench = Bench(lambda request: later, window=0)
-    bench.get("/", "Connection: close")
-    # Longer than any time limit, so that none is left from before.
-    bench.clock.advance(100)
-    later.callback(Response(200, body=b"at last"))
-    bench.clock.advance(200)
-    assert bench.transport.aborted
-    assert bench.clock.next_time() is None
-
-
 def test_a_stream_without_news_is_not_the_clients_fault() -> None:
     stream = Counting([], later=True)
     bench = Bench(lambda request: Response(200, body=stream))

@@ -378,14 +378,18 @@ def _parse_duration(text: str, where: str) -> float:
 
 def _check_usable(text: str, where: str) -> None:
     if _UNUSABLE.search(text) is not None:
-        raise ConfigurationError("has a NUL character or half a surrogate pair", where)
+        raise ConfigurationError("has a NUL character, or bytes that are no UTF-8", where)
 
 
 def _check_network(text: str, where: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no IP network such as 10.0.0.0/8: {error}", where) from error
+        try:
+            advice = f"; {ipaddress.ip_network(text, strict=False)} is one"
+        except ValueError:
+            advice = " such as 10.0.0.0/8"
+        raise ConfigurationError(f"{text!r} is no IP network{advice}", where) from error
 
 
 def _check_interface(text: str, where: str) -> None:

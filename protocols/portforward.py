@@ -19,7 +19,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["ForwardedConnection"]
 
-_log = logging.getLogger("portable.portforward")
+_log = logging.getLogger("protocols.portforward")
 
 
 class ForwardedConnection(RelayEnd):

@@ -56,7 +56,7 @@ CLOSE_TIMEOUT = 30.0
 # RFC 854: "some visible evidence".
 _HERE = b"\r\n[yes]\r\n"
 
-_log = logging.getLogger("portable.telnet")
+_log = logging.getLogger("protocols.telnet")
 
 
 class TerminalUser(typing.Protocol):

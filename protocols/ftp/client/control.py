@@ -27,7 +27,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["MAX_PRELIMINARY", "ControlConnection", "encode_command"]
 
-logger = logging.getLogger("portable.ftp")
+logger = logging.getLogger("protocols.ftp")
 
 # Replies 1yz to one command. RFC 959 knows of one.
 MAX_PRELIMINARY = 16

@@ -166,7 +166,8 @@ public final class Pump implements AutoCloseable {
     }
 
     /**
-     * Applies operations, waits until something happens, and records what did.
+     * Applies operations, waits until something happens, and records what did. It does not wait if some bytes were
+     * not taken.
      *
      * @param timeoutMillis the longest wait; 0 = none, -1 = no limit
      * @param nops how many operations are in the buffers
@@ -181,7 +182,9 @@ public final class Pump implements AutoCloseable {
         if (!waiting.isEmpty()) {
             serveWaiting();
         }
-        boolean busy = selector.woken() || events.records() > 0 || !waiting.isEmpty() || !reports.isEmpty();
+        // Whoever wrote what was refused may have to be told to pause, and do something about it.
+        boolean busy = refused || selector.woken() || events.records() > 0;
+        busy |= !waiting.isEmpty() || !reports.isEmpty();
         selector.select(busy ? 0 : timeoutMillis);
         if (!reports.isEmpty()) {
             report();

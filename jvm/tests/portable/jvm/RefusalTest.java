@@ -2,10 +2,12 @@ package portable.jvm;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.net.Socket;
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -116,6 +118,14 @@ class RefusalTest {
         loop.write(id, new byte[10]);
         assertTrue(loop.pump.apply(1));
         assertEquals(0, loop.pump.opHeaders().getInt(12));
+    }
+
+    @Test
+    void aRefusalIsToldBeforeTheWait() throws Exception {
+        fill();
+        loop.write(id, new byte[10]);
+        assertTimeoutPreemptively(Duration.ofNanos(Loop.PATIENCE), () -> loop.poll(-1));
+        assertEquals(10, loop.refused);
     }
 
     @Test

@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 import typing
 
+import pytest
+
 from portable.testing import wait_until
 from tests.conformance.judge import End
+from tests.conformance.test_contract_random import play
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -48,3 +51,16 @@ def test_a_connection_that_has_ended_leaves_those_alone_that_have_its_id(
         peer.sendall(b"still there")
         wait_until(nio, lambda: new.data or new.lost)
         assert new.data == b"still there"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_the_ends_do_with_small_buffers(seed: int, tmp_path: pathlib.Path) -> None:
+    """Operations are handed over in several parts, and events of one turn come in several."""
+    from backends.nio import NioReactor, jpypebridge
+
+    pump = jpypebridge._pump_class()(64, 128 * 1024, 8, 256 * 1024)
+    reactor = NioReactor(jpypebridge.JPypeBridge(pump))
+    try:
+        play(reactor, seed, tmp_path)
+    finally:
+        reactor.close()

@@ -126,7 +126,7 @@ class StarvationTest {
                 System.out.println(pump.selector.rebuilds() == 0 ? "no other selector" : "rebuilt");
                 for (Loop.Event event : List.copyOf(loop.events)) {
                     if (event.kind() == EventBuffer.ACCEPTED) {
-                        loop.op(Pump.ABORT, event.id());
+                        loop.op(OperationBuffer.ABORT, event.id());
                     }
                 }
                 loop.poll(0);

@@ -197,7 +197,8 @@ class Option:
         if not self.repeatable:
             return self._check_one(value, where)
         if not isinstance(value, (list, tuple)):
-            raise ConfigurationError(f"expected a list, got {_json_type(value)}", where)
+            # In a file made before the option became repeatable.
+            return (self._check_one(value, where),)
         if len(value) > MAX_REPEATS:
             raise ConfigurationError(f"more than {MAX_REPEATS} values", where)
         if self.required and not value:

@@ -12,7 +12,7 @@ from portable.deferred import succeed
 from portable.endpoints import TLSEndpoint, parse_endpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
-from portable.listening import listening_options, server_ports
+from portable.listening import certificate_options, certificates, listening_options, server_ports
 from portable.options import Kind, Option
 from portable.service import PortService
 from portable.tls import CertificateWatch, server_options
@@ -56,8 +56,9 @@ class FTPService(PortService):
         """See `Service.bind`. Reads passwords and certificates: they may be root's."""
         values = self._values
         self._accounts.load()
-        if values["certificate"] is not None:
-            self._tls = server_options(values["certificate"], values["privkey"], tickets=False)
+        if values["certificate"]:
+            first, *others = [(certificate, privkey or None) for certificate, privkey in certificates(values)]
+            self._tls = server_options(*first, others=others, tickets=False)
         self._files = RealFolder(values["root"], reactor)
         self._site = Site(
             reactor,
@@ -175,9 +176,8 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
             ipaddress.IPv4Address(values["masquerade"])
         except ValueError as error:
             raise ConfigurationError(f"{error}", "--masquerade") from error
-    if values["certificate"] is None:
-        if values["privkey"] is not None:
-            raise ConfigurationError("--privkey goes with --certificate", "--privkey")
+    certificates(values)
+    if not values["certificate"]:
         if values["require-tls"]:
             raise ConfigurationError("--require-tls needs --certificate FILE (PEM)", "--require-tls")
         if any(isinstance(parse_endpoint(text), TLSEndpoint) for text in values["listen"]):
@@ -217,22 +217,7 @@ KIND = Kind(
             "the IPv4 address that PASV announces, where a router translates ours",
             metavar="ADDR",
         ),
-        Option(
-            "certificate",
-            "path",
-            None,
-            "PEM file with the certificate and its chain: allows TLS",
-            short="c",
-            must_exist=True,
-        ),
-        Option(
-            "privkey",
-            "path",
-            None,
-            "PEM file with the private key, if it is not with the certificate",
-            short="k",
-            must_exist=True,
-        ),
+        *certificate_options(),
         Option("require-tls", "bool", False, "take no password and transfer nothing without TLS"),
         *listening_options(DEFAULT_PORT, idle_timeout=DEFAULT_IDLE),
     ),

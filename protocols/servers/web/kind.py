@@ -12,7 +12,13 @@ from portable.endpoints import TCPEndpoint, TLSEndpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
-from portable.listening import listener_options, listening_options, server_ports
+from portable.listening import (
+    certificate_options,
+    certificates,
+    listener_options,
+    listening_options,
+    server_ports,
+)
 from portable.options import Kind, Option
 from portable.recording import RecordingService
 from protocols.http.limits import Limits
@@ -96,9 +102,8 @@ class WebService(RecordingService[AccessLog]):
         else:
             ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
-            endpoint = TLSEndpoint(
-                values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
-            )
+            first, *others = certificates(values)
+            endpoint = TLSEndpoint(values["https"], *first, interface=values["interface"], others=tuple(others))
             ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
         self._console_names: dict[str, object] = {}
         consoles = [] if values["telnet"] is None else [_make_console(self._console_names, values)]
@@ -140,12 +145,13 @@ class WebService(RecordingService[AccessLog]):
 
     def _make_processors(self, reactor: Reactor) -> Processors:
         made: dict[str, Processor] = {
-            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds),
+            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds, max_body=self._limits.max_body),
             # Without it PHP fears that it was put where anybody may call it by its URL (cgi.force_redirect).
             "php": CGIPrograms(
                 reactor,
                 self._render,
                 seconds=self._seconds,
+                max_body=self._limits.max_body,
                 interpreter="php-cgi",
                 extra={"REDIRECT_STATUS": "200"},
             ),
@@ -177,7 +183,7 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
     """
     _check(values)
     if values["user"]:
-        users = UserDirectory(lambda *where: _make_user_folder(values, *where))
+        users = UserDirectory(lambda *where: _make_user_folder(values, *where), max_body=values["max-body"])
         return WebService(lambda: (users, None), values)
     if values["class"] is not None:
         resource = load_resource(values["class"])
@@ -280,11 +286,12 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
     for name in values["index"]:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
-    if values["https"] is not None and values["certificate"] is None:
+    if values["https"] is not None and not values["certificate"]:
         raise ConfigurationError("--https needs --certificate FILE (PEM)", "--https")
     for name in ("certificate", "privkey"):
-        if values["https"] is None and values[name] is not None:
+        if values["https"] is None and values[name]:
             raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+    certificates(values)
     with_login = values["telnet-user"] or values["telnet-passwords"] is not None
     if values["telnet"] is not None and not with_login:
         raise ConfigurationError(
@@ -371,22 +378,7 @@ KIND = Kind(
             "serve a server that has --user: on the Unix socket ~/.twistd-web-pb, or --listen; on no port",
         ),
         Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
-        Option(
-            "certificate",
-            "path",
-            None,
-            "PEM file with the certificate and its chain",
-            short="c",
-            must_exist=True,
-        ),
-        Option(
-            "privkey",
-            "path",
-            None,
-            "PEM file with the private key, if it is not with the certificate",
-            short="k",
-            must_exist=True,
-        ),
+        *certificate_options(),
         Option(
             "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
         ),

@@ -67,6 +67,7 @@ class UserDirectory:
     Args:
         make_folder: makes the resource for a user's pages from their folder and what opens things in it.
         lookup: asks the database of users, by default this machine's.
+        max_body: bytes of the longest body that the site takes.
 
     Attributes:
         relay: what talks to the users' servers; None before `start`.
@@ -76,10 +77,13 @@ class UserDirectory:
         self,
         make_folder: Callable[[str, Callable[[Sequence[str], bool], OpenFile]], StaticFolder],
         lookup: Callable[[str], SystemUser | None] | None = None,
+        *,
+        max_body: int = 0,
     ) -> None:
         self.relay: Relay | None = None
         self._reactor: Reactor | None = None
         self._make_folder = make_folder
+        self._max_body = max_body
         self._lookup = system_user if lookup is None else lookup
 
     def start(self, reactor: Reactor) -> None:
@@ -93,7 +97,7 @@ class UserDirectory:
                 raise CapabilityMissing(reactor.name, capability, "--user needs it")
         require_system_users()
         self._reactor = reactor
-        self.relay = Relay(reactor)
+        self.relay = Relay(reactor, max_body=self._max_body)
 
     def child(self, segment: str, request: Request) -> Resource | None:
         """Return the pages of the user, or the user's server, that `segment` names."""

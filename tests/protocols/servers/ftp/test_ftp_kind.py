@@ -58,6 +58,8 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
         assert "--passive-ports" in refused(tmp_path, anonymous=True, passive_ports=text)
     assert "--masquerade" in refused(tmp_path, anonymous=True, masquerade="::1")
     assert "--privkey" in refused(tmp_path, anonymous=True, privkey=str(file))
+    pair = {"certificate": [str(file), str(file)], "privkey": [str(file)]}
+    assert "--privkey" in refused(tmp_path, anonymous=True, **pair)
     assert "--require-tls" in refused(tmp_path, anonymous=True, require_tls=True)
     endpoint = f"tls:0:certificate={file}"
     assert "--listen" in refused(tmp_path, anonymous=True, listen=[endpoint])
@@ -201,6 +203,22 @@ def test_a_reload_of_bad_certificates_says_so_and_goes_on_with_the_old(
         client.host = "localhost"
         client.login("ann", "second")
         client.close()
+
+    server.during(session)
+
+
+def test_certificates_for_several_hosts(serve: Callable[..., Server], tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ours")
+    pairs = [authority.issue(name, f"{name}.example") for name in ("one", "two")]
+    server = serve(certificate=[pair.cert for pair in pairs], privkey=[pair.key for pair in pairs])
+
+    def session() -> None:
+        for name in ("one.example", "two.example"):
+            client = ftplib.FTP_TLS(context=ssl.create_default_context(cafile=authority.pem))
+            client.connect("127.0.0.1", server.port, timeout=20)
+            client.host = name
+            client.login("tom", "secret")
+            client.close()
 
     server.during(session)
 

@@ -117,8 +117,21 @@ public final class Calls {
         for (int i = 0; i < hanging.length - 1; i++) {
             told(String.valueOf(i), hanging[i]);
         }
+        CompletableFuture<Void> end = server.ended();
+        CountDownLatch told = new CountDownLatch(1);
+        CompletableFuture<String> where = server.ended().thenApply(nothing -> {
+            try {
+                told.await(10, TimeUnit.SECONDS);
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+            return Thread.currentThread().getName();
+        });
         server.stop(Duration.ZERO);
         told("last", hanging[hanging.length - 1]);
+        told("end", end);
+        told.countDown();
+        say("elsewhere", !where.get().equals("portable-web"));
         say("state", server.status().state());
     }
 

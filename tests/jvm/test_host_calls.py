@@ -117,6 +117,8 @@ def test_what_hangs_on_an_answer_may_wait_for_the_server(
         "2": "42",
         "3": "null",
         "last": "null",
+        "end": "null",
+        "elsewhere": "true",
         "state": "STOPPED",
     }
 

@@ -54,13 +54,6 @@ def test_a_connection_that_has_ended_leaves_those_alone_that_have_its_id(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_the_ends_do_with_small_buffers(seed: int, tmp_path: pathlib.Path) -> None:
+def test_whatever_the_ends_do_with_small_buffers(narrow: NioReactor, seed: int, tmp_path: pathlib.Path) -> None:
     """Operations are handed over in several parts, and events of one turn come in several."""
-    from backends.nio import NioReactor, jpypebridge
-
-    pump = jpypebridge._pump_class()(64, 128 * 1024, 8, 256 * 1024)
-    reactor = NioReactor(jpypebridge.JPypeBridge(pump))
-    try:
-        play(reactor, seed, tmp_path)
-    finally:
-        reactor.close()
+    play(narrow, seed, tmp_path)

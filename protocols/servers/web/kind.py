@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import logging
 import os
 import typing
 
@@ -45,6 +46,8 @@ if typing.TYPE_CHECKING:
     from protocols.servers.web.processors import Processor
 
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
+
+_log = logging.getLogger("protocols.servers.web")
 
 DEFAULT_PORT = 8080
 _LIMITS = Limits()
@@ -102,9 +105,8 @@ class WebService(RecordingService[AccessLog]):
         else:
             ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
-            first, *others = certificates(values)
-            endpoint = TLSEndpoint(values["https"], *first, interface=values["interface"], others=tuple(others))
-            ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
+            options = listener_options(values, _ALPN)
+            ports.append(ServerPort(KIND.name, self._make_protocol, _https_endpoint(values), options))
         self._console_names: dict[str, object] = {}
         consoles = [] if values["telnet"] is None else [_make_console(self._console_names, values)]
         super().__init__(
@@ -116,6 +118,7 @@ class WebService(RecordingService[AccessLog]):
             children=consoles,
         )
         self._find_root = find_root
+        self._path: str | None = values["path"]
         self._resource: Resource | None = None
         self._folder: StaticFolder | None = None
         self._processors = _processor_names(values)
@@ -141,6 +144,11 @@ class WebService(RecordingService[AccessLog]):
             self._folder.threads = reactor if "threads" in reactor.capabilities else None
             if self._processors:
                 self._folder.processors = self._make_processors(reactor)
+        # It was checked before, but perhaps as root, and the process has become somebody else.
+        if self._path is not None and not os.access(
+            self._path, os.X_OK if os.path.isdir(self._path) else os.R_OK
+        ):
+            _log.warning("this user may not read %r, which is to be served", self._path)
         super().start()
 
     def _make_processors(self, reactor: Reactor) -> Processors:
@@ -255,6 +263,11 @@ def _processor_names(values: typing.Mapping[str, typing.Any]) -> list[str]:
     return [name for name in PROCESSORS if name in words]
 
 
+def _https_endpoint(values: typing.Mapping[str, typing.Any]) -> TLSEndpoint:
+    first, *others = certificates(values)
+    return TLSEndpoint(values["https"], *first, interface=values["interface"], others=tuple(others))
+
+
 def _make_console(names: dict[str, object], values: typing.Mapping[str, typing.Any]) -> Service:
     """Return a Python console on loopback, with `names` in its namespace."""
 
@@ -287,10 +300,10 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
     if values["https"] is not None and not values["certificate"]:
-        raise ConfigurationError("--https needs --certificate FILE (PEM)", "--https")
+        raise ConfigurationError("needs --certificate FILE (PEM)", "--https")
     for name in ("certificate", "privkey"):
         if values["https"] is None and values[name]:
-            raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+            raise ConfigurationError("goes with --https PORT", f"--{name}")
     certificates(values)
     with_login = values["telnet-user"] or values["telnet-passwords"] is not None
     if values["telnet"] is not None and not with_login:
@@ -298,9 +311,17 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
             "it needs --telnet-user NAME[:PASSWORD] or --telnet-passwords FILE", "--telnet"
         )
     if values["telnet"] is None and with_login:
-        raise ConfigurationError("--telnet-user and --telnet-passwords go with --telnet PORT", "--telnet-user")
+        given = "--telnet-user" if values["telnet-user"] else "--telnet-passwords"
+        raise ConfigurationError("goes with --telnet PORT", given)
     _check_media_type(values["mime-type"])
     _processor_names(values)
+
+
+def _check_files(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse a certificate and a file of accounts that cannot be used."""
+    if values["https"] is not None:
+        _https_endpoint(values).options()
+    Accounts(values["telnet-user"], values["telnet-passwords"]).load()
 
 
 def _check_media_type(text: str) -> None:
@@ -389,5 +410,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT),
     ),
     make_service=make_service,
-    check=_check,
+    check=_check_files,
 )

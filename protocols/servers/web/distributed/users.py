@@ -24,7 +24,7 @@ from portable.errors import CapabilityMissing, ConnectError, FileError
 from portable.files import file_status, open_beneath, open_file, socket_owner
 from portable.systemusers import require_system_users, system_user
 from protocols.http.messages import Response
-from protocols.http.resource import allow_options, error_page, method_not_allowed
+from protocols.http.resource import PAGE_STYLE, allow_options, error_page, method_not_allowed
 from protocols.servers.web.distributed.relay import Relay
 
 if typing.TYPE_CHECKING:
@@ -50,15 +50,16 @@ _ROOT = 0  # the user id
 # No more than such names is ever asked of LDAP and the like.
 _LOGIN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,255}\$?")
 _METHODS = ("GET", "HEAD")
-_INDEX = b"""<!DOCTYPE html>
+_INDEX = f"""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Pages of users</title>
+<style>{PAGE_STYLE}</style>
 <h1>Pages of users</h1>
 <p>They are at <code>/NAME/</code>, and at <code>/NAME.twistd/</code> where a user has a server running.</p>
 </html>
-"""
+""".encode("ascii")
 
 
 class UserDirectory:

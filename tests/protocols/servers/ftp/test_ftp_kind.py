@@ -99,6 +99,24 @@ def test_wrong_passwords(serve: Callable[..., Server]) -> None:
     server.during(session, "tom", "wrong")
 
 
+def test_the_log_says_who_came_and_no_name_that_may_be_a_password(
+    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+
+    def session() -> None:
+        log_in(server).close()
+        with pytest.raises(ftplib.error_perm, match="530"):
+            log_in(server, "typed too early", "x")
+
+    with caplog.at_level(logging.INFO, "protocols.ftp"):
+        server.during(session)
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("login: tom from 127.0.0.1:")
+    assert said[1].startswith("failed login from 127.0.0.1:")
+    assert "typed too early" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["anonymous", "ftp", "Anonymous"])
 def test_anonymous_reads_only(serve: Callable[..., Server], name: str) -> None:
     server = serve(anonymous=True)
@@ -179,7 +197,7 @@ def test_a_reload_of_bad_passwords_changes_nothing(
     passwords.write_text("ann:second\nnonsense\n")
     with caplog.at_level(logging.INFO), pytest.raises(ConfigurationError, match=r"passwords:2"):
         server.service.reload()
-    assert "Loaded the certificate" not in caplog.text
+    assert "loaded the certificate" not in caplog.text
     server.during(lambda: log_in(server, "ann", "first").close())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import threading
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,19 @@ def server(reactor: Reactor, root: Path) -> Iterator[Running]:
     running = Running(reactor, path=str(root), logfile=str(root.parent / "access.log"))
     yield running
     running.stop()
+
+
+def test_a_folder_that_only_root_may_read_is_told_when_the_server_starts(
+    reactor: Reactor, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise every request is answered 403, and no log says why."""
+
+    Running(reactor, path=str(root)).stop()
+    assert caplog.text == ""
+    # The tests may be root's, who may read everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    Running(reactor, path=str(root)).stop()
+    assert f"this user may not read '{root}', which is to be served" in caplog.text
 
 
 def test_curl(server: Running, root: Path, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ DEFAULT_DRAIN = 10.0  # seconds
 # Seconds beyond those for work in flight that a service gets to report that it has stopped.
 GRACE = 5.0
 
+# Requests taken in one turn of the loop; those that each bring another would leave the sockets no turn.
+_MOST_REQUESTS = 64
+
 # Of what a HostLoop's `poll` gives; the sign bit is left for requests.
 _EVENTS = (1 << 63) - 1
 
@@ -83,6 +86,7 @@ class _Host:
     def __init__(self, loop: typing.Any) -> None:
         self._loop = loop
         self._stopping = False
+        self._taking = False
         self._reactor = NioReactor(_HostBridge(loop, self._on_request))
 
     def run(self, tap: str, drain: float) -> None:
@@ -118,16 +122,21 @@ class _Host:
     # Called in `poll`, where nothing may be changed: the loop does it in its next turn.
 
     def _on_request(self) -> None:
-        self._reactor.call_soon(self._take_requests)
+        if not self._taking:
+            self._taking = True
+            self._reactor.call_soon(self._take_requests)
 
     def _take_requests(self) -> None:
-        request = self._loop.next()
-        while request is not None:
+        self._taking = False
+        for _ in range(_MOST_REQUESTS):
+            request = self._loop.next()
+            if request is None:
+                return
             try:
                 self._take(request)
             except BaseException as exc:  # noqa: BLE001 - whoever asked is told, and the loop goes on
                 request.fail(*_told(exc))
-            request = self._loop.next()
+        self._on_request()
 
     def _take(self, request: typing.Any) -> None:
         kind = request.kind()

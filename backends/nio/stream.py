@@ -223,7 +223,7 @@ class NioStream(BufferedStream):
             self._size = 0
             self._handed += size
         elif self._lost:
-            if self.id in self._reactor.exchange.channels:
+            if self._is_known():
                 self._reactor.exchange.put(ABORT, self.id)
                 self._finish()
         else:
@@ -231,7 +231,7 @@ class NioStream(BufferedStream):
 
     def _flush_slowly(self) -> None:
         exchange = self._reactor.exchange
-        if self.id not in exchange.channels:
+        if not self._is_known():
             return
         # Reading goes on when the protocol has everything that was read before: behind that there may be a
         # reset, which ends the connection at once.
@@ -409,10 +409,15 @@ class NioStream(BufferedStream):
         self._error = error
         self._mark_dirty()
 
+    def _is_known(self) -> bool:
+        """Return whether our id is ours still: Java gives it to another connection, some thousands later."""
+        return self._reactor.exchange.channels.get(self.id) is self
+
     def _finish(self) -> None:
         """Give everything back and tell the protocol. Called from the loop only."""
-        if self._reactor.exchange.channels.pop(self.id, None) is None:
+        if not self._is_known():
             return
+        del self._reactor.exchange.channels[self.id]
         self._stop_reading()
         self._lost = True
         self._writable = False

@@ -45,6 +45,24 @@ def test_there_and_back(unix: Reactor, tmp_path: pathlib.Path) -> None:
     assert server.calls == ["made", "data", "eof", "lost"]
 
 
+def test_pause_writing_comes_before_the_loop_waits(unix: Reactor, tmp_path: pathlib.Path) -> None:
+    """Also if nothing else happens then: time-outs for slow readers begin there."""
+    path = str(tmp_path / "socket")
+    server = End()
+    unix.listen_unix(lambda: server, path)
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(path)
+        wait_until(unix, lambda: server.made)
+        server.transport.set_write_buffer_limits(0)
+        paused: list[float] = []
+        server.pause_writing = lambda: paused.append(unix.time())  # type: ignore[method-assign] # notes the time
+        while not paused:
+            written = unix.time()
+            server.transport.write(bytes(100_000))
+            unix.step(0.5)
+        assert paused[0] - written < 0.3
+
+
 def test_whose_the_other_end_is(unix: Reactor, tmp_path: pathlib.Path) -> None:
     """The user id, or None from a backend that cannot tell; never of a TCP connection, nor of a closed one."""
     path = str(tmp_path / "s")

@@ -1,10 +1,14 @@
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.temporal.ChronoUnit;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import portable.jvm.LogSink;
 import portable.jvm.PortableException;
 import portable.jvm.PortableServer;
@@ -18,6 +22,7 @@ public final class Calls {
             case "stack" -> stack(tap);
             case "cancel" -> cancel(tap);
             case "faults" -> faults(tap, a[2], a[3]);
+            case "flood" -> flood(tap);
             case "continue" -> continuations(tap);
             default -> throw new IllegalArgumentException(a[0]);
         }
@@ -112,8 +117,44 @@ public final class Calls {
         for (int i = 0; i < hanging.length - 1; i++) {
             told(String.valueOf(i), hanging[i]);
         }
+        CompletableFuture<Void> end = server.ended();
+        CountDownLatch told = new CountDownLatch(1);
+        CompletableFuture<String> where = server.ended().thenApply(nothing -> {
+            try {
+                told.await(10, TimeUnit.SECONDS);
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+            return Thread.currentThread().getName();
+        });
         server.stop(Duration.ZERO);
         told("last", hanging[hanging.length - 1]);
+        told("end", end);
+        told.countDown();
+        say("elsewhere", !where.get().equals("portable-web"));
+        say("state", server.status().state());
+    }
+
+    /** A task that submits itself again, each time, must not keep the loop from its sockets. */
+    static void flood(Path tap) throws Exception {
+        PortableServer server = PortableServer.load(tap).start();
+        AtomicBoolean on = new AtomicBoolean(true);
+        Callable<Object> task = new Callable<>() {
+            @Override
+            public Object call() {
+                return on.get() ? server.submit(this) : null;
+            }
+        };
+        server.submit(task);
+        told("served", CompletableFuture.supplyAsync(() -> {
+            try {
+                return Scenarios.get(server);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }));
+        on.set(false);
+        server.close();
         say("state", server.status().state());
     }
 

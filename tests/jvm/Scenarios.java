@@ -177,7 +177,9 @@ public final class Scenarios {
     }
 
     static void bean(Path tap) throws Exception {
+        long began = System.nanoTime();
         PortableServer server = PortableServer.load(tap).start();
+        long start = System.nanoTime() - began;
         get(server);
         Socket open = new Socket("127.0.0.1", port(server));
         MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
@@ -192,6 +194,7 @@ public final class Scenarios {
         say("BytesReceived", (Long) beans.getAttribute(name, "BytesReceived") > 40);
         say("BytesSent", (Long) beans.getAttribute(name, "BytesSent") > 100);
         say("UptimeSeconds", (Double) beans.getAttribute(name, "UptimeSeconds") > 0);
+        say("early", (Double) beans.getAttribute(name, "LoopLagSeconds") < start / 4e9);
         CompletableFuture<Object> slow = server.submit(() -> {
             Thread.sleep(3000);
             return null;

@@ -97,6 +97,7 @@ def test_the_mbean_tells_and_stops(class_path: str, tap: pathlib.Path) -> None:
         "BytesReceived": "true",
         "BytesSent": "true",
         "UptimeSeconds": "true",
+        "early": "true",
         "busy": "State = RUNNING",
         "quick": "true",
         "lag": "true",

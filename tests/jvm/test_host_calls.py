@@ -117,5 +117,13 @@ def test_what_hangs_on_an_answer_may_wait_for_the_server(
         "2": "42",
         "3": "null",
         "last": "null",
+        "end": "null",
+        "elsewhere": "true",
         "state": "STOPPED",
     }
+
+
+def test_requests_that_bring_others_leave_the_sockets_their_turns(
+    class_path: str, tap: pathlib.Path, env: dict[str, str]
+) -> None:
+    assert told(java(class_path, "Calls", "flood", tap, env=env)) == {"served": "hello", "state": "STOPPED"}

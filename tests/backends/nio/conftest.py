@@ -21,3 +21,12 @@ def nio() -> Iterator[NioReactor]:
     reactor = typing.cast("NioReactor", backend.make())
     yield reactor
     reactor.close()
+
+
+@pytest.fixture
+def narrow(nio: NioReactor) -> Iterator[NioReactor]:
+    """One with the smallest buffers for events, and room for one write in those for operations."""
+    bridge: typing.Any = nio.bridge
+    reactor = type(nio)(type(bridge)(type(bridge._pump)(64, 128 * 1024, 8, 256 * 1024)))
+    yield reactor
+    reactor.close()

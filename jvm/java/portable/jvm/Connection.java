@@ -178,28 +178,28 @@ final class Connection extends Slot {
 
     @Override
     int operate(int kind, int arg, ByteBuffer payload) {
-        if (kind == Pump.WRITE) {
+        if (kind == OperationBuffer.WRITE) {
             return write(payload);
         }
         if (dead) {
             return 0;
         }
         switch (kind) {
-            case Pump.CLOSE -> {
+            case OperationBuffer.CLOSE -> {
                 if (!full) {
                     end(null);
                 }
             }
-            case Pump.ABORT -> abort();
-            case Pump.PAUSE_READ -> {
+            case OperationBuffer.ABORT -> abort();
+            case OperationBuffer.PAUSE_READ -> {
                 paused = true;
                 watch();
             }
-            case Pump.RESUME_READ -> {
+            case OperationBuffer.RESUME_READ -> {
                 paused = false;
                 watch();
             }
-            case Pump.WRITE_EOF -> endOutput();
+            case OperationBuffer.WRITE_EOF -> endOutput();
             default -> { }
         }
         return 0;

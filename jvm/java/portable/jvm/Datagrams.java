@@ -97,7 +97,7 @@ final class Datagrams extends Slot {
 
     @Override
     int operate(int kind, int arg, ByteBuffer payload) {
-        if (kind == Pump.SENDTO) {
+        if (kind == OperationBuffer.SENDTO) {
             int length = payload.remaining();
             return sendTo(arg, payload) ? 0 : length;
         }
@@ -105,7 +105,7 @@ final class Datagrams extends Slot {
             return 0;
         }
         switch (kind) {
-            case Pump.CLOSE -> {
+            case OperationBuffer.CLOSE -> {
                 closing = true;
                 if (queue.isEmpty()) {
                     end();
@@ -113,12 +113,12 @@ final class Datagrams extends Slot {
                     watch();
                 }
             }
-            case Pump.ABORT -> end();
-            case Pump.PAUSE_READ -> {
+            case OperationBuffer.ABORT -> end();
+            case OperationBuffer.PAUSE_READ -> {
                 paused = true;
                 watch();
             }
-            case Pump.RESUME_READ -> {
+            case OperationBuffer.RESUME_READ -> {
                 paused = false;
                 watch();
             }

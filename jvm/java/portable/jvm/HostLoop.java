@@ -69,8 +69,10 @@ public final class HostLoop {
      * @throws PumpException see there
      */
     public long poll(int timeoutMillis, int nops) throws PumpException {
-        long now = System.nanoTime();
-        note(now, now - busySince);
+        if (!waiting) { // as it is at first: what came before, the start, was no turn
+            long now = System.nanoTime();
+            note(now, now - busySince);
+        }
         waiting = true;
         long told = pump.poll(requested ? 0 : timeoutMillis, nops);
         busySince = System.nanoTime();

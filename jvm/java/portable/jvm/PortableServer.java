@@ -222,7 +222,7 @@ public final class PortableServer implements AutoCloseable {
             throw (PortableException) e.getCause();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            stop(Duration.ZERO);
+            end(Duration.ZERO);
             throw new PortableException("interrupted while the server started; it is being stopped", e);
         }
     }
@@ -336,7 +336,11 @@ public final class PortableServer implements AutoCloseable {
      *     the server fails, or failed, after its start.
      */
     public CompletableFuture<Void> stop(Duration time) {
-        Duration limit = checked(time);
+        end(checked(time));
+        return ended();
+    }
+
+    private void end(Duration limit) {
         HostLoop asked = null;
         synchronized (lock) {
             if (state == ServerState.NEW) {
@@ -353,7 +357,6 @@ public final class PortableServer implements AutoCloseable {
         if (asked != null) {
             asked.add(HostRequest.stop(limit));
         }
-        return ended.copy();
     }
 
     /**
@@ -362,7 +365,8 @@ public final class PortableServer implements AutoCloseable {
      * @return is completed when the server has ended, however that came, as {@link #stop}'s is
      */
     public CompletableFuture<Void> ended() {
-        return ended.copy();
+        // What hangs on it runs in a thread of its own: not in the loop's, and not before what hangs on another.
+        return ended.isDone() ? ended.copy() : ended.whenCompleteAsync((nothing, error) -> { });
     }
 
     /**
@@ -371,32 +375,33 @@ public final class PortableServer implements AutoCloseable {
      */
     @Override
     public void close() {
-        CompletableFuture<Void> stopped = stopAsTold();
+        stopAsTold();
         if (Thread.currentThread() == thread()) {
             return;
         }
         try {
-            stopped.get();
+            ended.get();
         } catch (ExecutionException e) {
             // Whoever wants to know why it failed asks ended(); it is closed now.
             return;
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            stop(Duration.ZERO);
+            end(Duration.ZERO);
         }
     }
 
-    private CompletableFuture<Void> stopAsTold() {
-        if (options.drain != null) {
-            return stop(options.drain);
-        }
+    private void stopAsTold() {
+        boolean running;
         synchronized (lock) {
-            if (loop == null) {
-                return stop(Duration.ofSeconds(10));
-            }
+            running = loop != null;
         }
-        ask(HostRequest.stop(null));
-        return ended.copy();
+        if (options.drain != null) {
+            end(options.drain);
+        } else if (running) {
+            ask(HostRequest.stop(null));
+        } else {
+            end(Duration.ofSeconds(10));
+        }
     }
 
     private ServerState state() {
@@ -523,19 +528,19 @@ public final class PortableServer implements AutoCloseable {
 
     private void register() {
         if (options.shutdownHook && !entry.addHook(this::stopAtExit)) {
-            stop(Duration.ZERO); // the process is ending already
+            end(Duration.ZERO); // the process is ending already
         }
         entry.addBean(new ServerBean(this));
     }
 
     private void stopAtExit() {
-        CompletableFuture<Void> stopped = stopAsTold();
+        stopAsTold();
         Duration limit;
         synchronized (lock) {
             limit = drain.plus(GRACE);
         }
         try {
-            stopped.get(limit.toMillis(), TimeUnit.MILLISECONDS);
+            ended.get(limit.toMillis(), TimeUnit.MILLISECONDS);
         } catch (ExecutionException | TimeoutException e) {
             return; // the process ends, come what may
         } catch (InterruptedException e) {

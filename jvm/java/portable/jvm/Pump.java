@@ -7,8 +7,6 @@ import java.net.StandardProtocolFamily;
 import java.net.StandardSocketOptions;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.IntBuffer;
 import java.nio.channels.DatagramChannel;
 import java.nio.channels.NetworkChannel;
 import java.nio.channels.SelectionKey;
@@ -44,18 +42,9 @@ import java.util.ArrayDeque;
  * {@link PumpException} that tells the errno name.
  */
 public final class Pump implements AutoCloseable {
-    static final int WRITE = 1;
-    static final int CLOSE = 2;
-    static final int ABORT = 3;
-    static final int PAUSE_READ = 4;
-    static final int RESUME_READ = 5;
-    static final int WRITE_EOF = 6;
-    static final int SENDTO = 7;
-
     /** In the result of {@link #poll}: look at the lengths in the operations' records. */
     public static final long REFUSED = 1L << 31;
 
-    private static final int FIELDS = 4;
     private static final int LEAST_EVENTS = 64;
     // Room for a datagram and for a useful read.
     private static final int LEAST_EVENT_BYTES = 128 * 1024;
@@ -68,10 +57,7 @@ public final class Pump implements AutoCloseable {
     int connections;
     int turn;
 
-    private final ByteBuffer opHeaders;
-    private final ByteBuffer opPayloads;
-    private final IntBuffer opFields;
-    private final ByteBuffer opData; // the payloads, with a position of our own
+    private final OperationBuffer operations;
     private final ArrayDeque<Slot> waiting = new ArrayDeque<>();
     private final ArrayDeque<Slot> reports = new ArrayDeque<>();
     private ByteBuffer datagram;
@@ -104,10 +90,7 @@ public final class Pump implements AutoCloseable {
             throw new PumpException("EINVAL", "buffers too small");
         }
         events = new EventBuffer(maxEvents, eventBytes);
-        opHeaders = ByteBuffer.allocateDirect(maxOps * EventBuffer.RECORD).order(ByteOrder.nativeOrder());
-        opPayloads = ByteBuffer.allocateDirect(opBytes).order(ByteOrder.nativeOrder());
-        opFields = opHeaders.asIntBuffer();
-        opData = opPayloads.duplicate();
+        operations = new OperationBuffer(maxOps, opBytes);
         try {
             // The class that closes descriptors opens one when it is loaded. Left to the first close, that would
             // fail for good where descriptors had run out meanwhile, and nothing could be closed ever again.
@@ -157,16 +140,17 @@ public final class Pump implements AutoCloseable {
 
     /** {@return the buffer that takes the operations' records; the same one always} */
     public ByteBuffer opHeaders() {
-        return opHeaders;
+        return operations.headers;
     }
 
     /** {@return the buffer that takes the operations' payloads; the same one always} */
     public ByteBuffer opPayloads() {
-        return opPayloads;
+        return operations.payloads;
     }
 
     /**
-     * Applies operations, waits until something happens, and records what did.
+     * Applies operations, waits until something happens, and records what did. It does not wait if some bytes were
+     * not taken.
      *
      * @param timeoutMillis the longest wait; 0 = none, -1 = no limit
      * @param nops how many operations are in the buffers
@@ -177,11 +161,13 @@ public final class Pump implements AutoCloseable {
     public long poll(int timeoutMillis, int nops) throws PumpException {
         turn++;
         events.clear();
-        boolean refused = nops > 0 && apply(nops);
+        boolean refused = nops > 0 && operations.apply(nops, slots);
         if (!waiting.isEmpty()) {
             serveWaiting();
         }
-        boolean busy = selector.woken() || events.records() > 0 || !waiting.isEmpty() || !reports.isEmpty();
+        // Whoever wrote what was refused may have to be told to pause, and do something about it.
+        boolean busy = refused || selector.woken() || events.records() > 0;
+        busy |= !waiting.isEmpty() || !reports.isEmpty();
         selector.select(busy ? 0 : timeoutMillis);
         if (!reports.isEmpty()) {
             report();
@@ -197,47 +183,7 @@ public final class Pump implements AutoCloseable {
      * @return whether a WRITE or SENDTO was not taken whole
      */
     public boolean apply(int nops) {
-        boolean refused = false;
-        IntBuffer fields = opFields;
-        ByteBuffer payloads = opData;
-        int begin = 0;
-        int i = 0;
-        while (i < nops) {
-            int at = i * FIELDS;
-            int kind = fields.get(at);
-            int id = fields.get(at + 1);
-            int arg = fields.get(at + 2);
-            int end = begin + fields.get(at + 3);
-            i++;
-            if (kind == WRITE) {
-                // Payloads follow each other, so writes that follow each other are one.
-                while (i < nops && fields.get(i * FIELDS) == WRITE && fields.get(i * FIELDS + 1) == id) {
-                    end += fields.get(i * FIELDS + 3);
-                    i++;
-                }
-            }
-            Slot slot = slots.get(id);
-            if (slot != null) {
-                int left = slot.operate(kind, arg, payloads.limit(end).position(begin));
-                if (left > 0) {
-                    refused = true;
-                    shorten(i, left);
-                }
-            }
-            begin = end;
-        }
-        return refused;
-    }
-
-    /** Has the records before `end` tell that their last `refused` bytes were not taken. */
-    private void shorten(int end, int refused) {
-        int left = refused;
-        for (int at = end * FIELDS - 1; left > 0; at -= FIELDS) {
-            int length = opFields.get(at);
-            int taken = Math.max(length - left, 0);
-            opFields.put(at, taken);
-            left -= length - taken;
-        }
+        return operations.apply(nops, slots);
     }
 
     /** Ends the wait that goes on, or the next one. From any thread. */
@@ -547,7 +493,7 @@ public final class Pump implements AutoCloseable {
     /** {@return how many bytes of memory outside the heap this pump holds} */
     public long directBytes() {
         long shared = events.headers.capacity() + events.payloads.capacity();
-        shared += opHeaders.capacity() + opPayloads.capacity();
+        shared += operations.headers.capacity() + operations.payloads.capacity();
         return shared + (datagram == null ? 0 : datagram.capacity());
     }
 

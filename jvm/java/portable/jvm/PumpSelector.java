@@ -101,8 +101,13 @@ final class PumpSelector {
     /** Replaces a selector that returns for no reason: some kernels' do, and would fill the processor. */
     private void rebuild() throws PumpException {
         Selector old = selector;
+        Selector fresh;
         try {
-            Selector fresh = Selector.open();
+            fresh = Selector.open();
+        } catch (IOException e) {
+            return; // no descriptors for another now: this one, slow as it is, does its work
+        }
+        try {
             selector = fresh;
             for (SelectionKey key : old.keys()) {
                 ((Slot) key.attachment()).move(fresh);

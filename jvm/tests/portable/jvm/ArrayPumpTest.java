@@ -36,7 +36,7 @@ class ArrayPumpTest {
     }
 
     private static void write(ArrayPump pump, int id, String text) {
-        int[] header = {Pump.WRITE, id, 0, text.length()};
+        int[] header = {OperationBuffer.WRITE, id, 0, text.length()};
         System.arraycopy(header, 0, pump.opHeaders(), 0, 4);
         System.arraycopy(Loop.bytes(text), 0, pump.opPayloads(), 0, text.length());
     }

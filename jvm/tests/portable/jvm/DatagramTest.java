@@ -86,7 +86,7 @@ class DatagramTest {
     void errorsAreToldAndTheSocketLivesOn() throws IOException {
         int gone = loop.pump.bindUdp("127.0.0.1", 0, false);
         int port = loop.port(gone);
-        loop.op(Pump.CLOSE, gone);
+        loop.op(OperationBuffer.CLOSE, gone);
         loop.await(EventBuffer.CLOSED, gone);
         loop.poll(0); // the selector lets go of it
         int client = loop.pump.connectUdp("127.0.0.1", port);
@@ -119,15 +119,15 @@ class DatagramTest {
 
     @Test
     void pausedSocketsReceiveLater() throws IOException {
-        loop.op(Pump.PAUSE_READ, server).sendTo(server, loop.pump.localAddress(server), Loop.bytes("x"));
+        loop.op(OperationBuffer.PAUSE_READ, server).sendTo(server, loop.pump.localAddress(server), Loop.bytes("x"));
         assertEquals(List.of(), loop.poll(30));
-        loop.op(Pump.RESUME_READ, server);
+        loop.op(OperationBuffer.RESUME_READ, server);
         loop.await(EventBuffer.DATAGRAM, server);
     }
 
     @Test
     void closedIsTold() throws IOException {
-        for (int kind : new int[] {Pump.CLOSE, Pump.ABORT}) {
+        for (int kind : new int[] {OperationBuffer.CLOSE, OperationBuffer.ABORT}) {
             int id = loop.pump.bindUdp("127.0.0.1", 0, false);
             loop.op(kind, id).sendTo(id, loop.pump.localAddress(id), Loop.bytes("late"));
             assertEquals(0, loop.await(EventBuffer.CLOSED, id).arg());

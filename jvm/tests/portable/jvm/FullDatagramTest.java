@@ -76,7 +76,7 @@ class FullDatagramTest {
     @Test
     void closingSendsWhatWaitsFirst() throws IOException {
         channel.full = true;
-        loop.sendTo(socket.id, TO, new byte[10]).op(Pump.CLOSE, socket.id).poll(0);
+        loop.sendTo(socket.id, TO, new byte[10]).op(OperationBuffer.CLOSE, socket.id).poll(0);
         assertEquals(0, loop.count(EventBuffer.CLOSED, socket.id));
         channel.full = false;
         socket.ready(SelectionKey.OP_WRITE);

@@ -57,13 +57,13 @@ final class Loop implements AutoCloseable {
     }
 
     Loop write(int id, byte[] data) {
-        return op(Pump.WRITE, id, 0, data);
+        return op(OperationBuffer.WRITE, id, 0, data);
     }
 
     Loop sendTo(int id, String address, byte[] data) {
         byte[] text = bytes(address);
         ByteBuffer both = ByteBuffer.allocate(text.length + data.length).put(text).put(data);
-        return op(Pump.SENDTO, id, text.length, both.array());
+        return op(OperationBuffer.SENDTO, id, text.length, both.array());
     }
 
     /** Polls once; returns what that brought. */

@@ -2,10 +2,12 @@ package portable.jvm;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.net.Socket;
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -58,7 +60,7 @@ class RefusalTest {
     void theRestIsRefusedAndSoIsEverythingUntilWritableWasTold() throws Exception {
         int taken = fill();
         assertEquals(List.of(), loop.poll(20), "nothing has changed");
-        loop.write(id, new byte[1000]).op(Pump.RESUME_READ, id).write(id, new byte[234]).poll(0);
+        loop.write(id, new byte[1000]).op(OperationBuffer.RESUME_READ, id).write(id, new byte[234]).poll(0);
         assertEquals(1234, loop.refused);
         read(taken);
         loop.await(EventBuffer.WRITABLE, id);
@@ -101,11 +103,11 @@ class RefusalTest {
     @Test
     void endsAreIgnoredUntilTheRestIsTaken() throws Exception {
         int taken = fill();
-        loop.op(Pump.WRITE_EOF, id).op(Pump.CLOSE, id).poll(20);
+        loop.op(OperationBuffer.WRITE_EOF, id).op(OperationBuffer.CLOSE, id).poll(20);
         assertEquals(0, loop.count(EventBuffer.CLOSED, id));
         read(taken);
         loop.await(EventBuffer.WRITABLE, id);
-        loop.write(id, Loop.bytes("rest")).op(Pump.WRITE_EOF, id).op(Pump.CLOSE, id);
+        loop.write(id, Loop.bytes("rest")).op(OperationBuffer.WRITE_EOF, id).op(OperationBuffer.CLOSE, id);
         assertEquals(0, loop.await(EventBuffer.CLOSED, id).arg());
         assertArrayEquals(Loop.bytes("rest"), peer.getInputStream().readAllBytes());
     }
@@ -116,6 +118,14 @@ class RefusalTest {
         loop.write(id, new byte[10]);
         assertTrue(loop.pump.apply(1));
         assertEquals(0, loop.pump.opHeaders().getInt(12));
+    }
+
+    @Test
+    void aRefusalIsToldBeforeTheWait() throws Exception {
+        fill();
+        loop.write(id, new byte[10]);
+        assertTimeoutPreemptively(Duration.ofNanos(Loop.PATIENCE), () -> loop.poll(-1));
+        assertEquals(10, loop.refused);
     }
 
     @Test

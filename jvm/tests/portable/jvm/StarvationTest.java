@@ -6,9 +6,12 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.Socket;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
@@ -30,6 +33,7 @@ class StarvationTest {
             assertEquals("STARVED EMFILE", told.readLine());
             assertEquals("quiet", told.readLine());
             assertEquals("connect EMFILE", told.readLine());
+            assertEquals("no other selector", told.readLine());
             assertEquals("accepted again", told.readLine());
         } finally {
             child.destroyForcibly();
@@ -89,8 +93,18 @@ class StarvationTest {
 
     /** A process that runs out of descriptors. */
     static final class Descriptors {
+        private static boolean broken;
+
+        private static void select(Selector selector, Consumer<SelectionKey> action, int timeout)
+                throws IOException {
+            if (!broken) {
+                PumpSelector.selectFor(selector, action, timeout);
+            }
+        }
+
         public static void main(String[] arguments) throws IOException {
-            try (Loop loop = Loop.open()) {
+            Pump pump = new Pump(4096, 512 * 1024, 8192, 1024 * 1024, Descriptors::select);
+            try (Loop loop = new Loop(pump)) {
                 int listener = loop.pump.listenTcp("127.0.0.1", 0, 2 * LIMIT, false);
                 loop.pump.resumeAccepting(listener);
                 System.out.println(loop.port(listener));
@@ -104,9 +118,15 @@ class StarvationTest {
                 } catch (PumpException e) {
                     System.out.println("connect " + e.code());
                 }
+                broken = true;
+                for (int i = 0; i < 2 * PumpSelector.MOST_PREMATURE; i++) {
+                    pump.poll(-1, 0);
+                }
+                broken = false;
+                System.out.println(pump.selector.rebuilds() == 0 ? "no other selector" : "rebuilt");
                 for (Loop.Event event : List.copyOf(loop.events)) {
                     if (event.kind() == EventBuffer.ACCEPTED) {
-                        loop.op(Pump.ABORT, event.id());
+                        loop.op(OperationBuffer.ABORT, event.id());
                     }
                 }
                 loop.poll(0);

@@ -123,11 +123,11 @@ class StreamTest {
     void aPausedConnectionGivesNoDataUntilItIsResumed() throws IOException {
         try (Socket peer = loop.dial(listener)) {
             int id = loop.accepted();
-            loop.op(Pump.PAUSE_READ, id).poll(0);
+            loop.op(OperationBuffer.PAUSE_READ, id).poll(0);
             peer.getOutputStream().write(Loop.bytes("later"));
             loop.poll(50);
             assertEquals(0, loop.count(EventBuffer.DATA, id));
-            loop.op(Pump.RESUME_READ, id);
+            loop.op(OperationBuffer.RESUME_READ, id);
             assertEquals("later", loop.await(EventBuffer.DATA, id).text());
         }
     }
@@ -142,7 +142,7 @@ class StreamTest {
             assertEquals("question", new String(loop.received(id)));
             // Nothing is ready any more, so the wait takes its time; a second EOF would end it.
             assertEquals(List.of(), loop.poll(30));
-            loop.write(id, Loop.bytes("answer")).op(Pump.CLOSE, id);
+            loop.write(id, Loop.bytes("answer")).op(OperationBuffer.CLOSE, id);
             assertEquals(0, loop.await(EventBuffer.CLOSED, id).arg());
             assertArrayEquals(Loop.bytes("answer"), peer.getInputStream().readAllBytes());
         }
@@ -152,7 +152,7 @@ class StreamTest {
     void ourHalfCanEndFirst() throws IOException {
         try (Socket peer = loop.dial(listener)) {
             int id = loop.accepted();
-            loop.write(id, Loop.bytes("all")).op(Pump.WRITE_EOF, id).write(id, Loop.bytes("late")).poll(0);
+            loop.write(id, Loop.bytes("all")).op(OperationBuffer.WRITE_EOF, id).write(id, Loop.bytes("late")).poll(0);
             assertArrayEquals(Loop.bytes("all"), peer.getInputStream().readAllBytes());
             peer.getOutputStream().write(Loop.bytes("thanks"));
             assertEquals("thanks", loop.await(EventBuffer.DATA, id).text());
@@ -176,7 +176,7 @@ class StreamTest {
     void abortResetsThePeer() throws IOException {
         try (Socket peer = loop.dial(listener)) {
             int id = loop.accepted();
-            loop.op(Pump.ABORT, id);
+            loop.op(OperationBuffer.ABORT, id);
             assertEquals(0, loop.await(EventBuffer.CLOSED, id).arg());
             assertThrows(IOException.class, () -> peer.getInputStream().read());
         }
@@ -187,9 +187,11 @@ class StreamTest {
         try (Socket peer = loop.dial(listener)) {
             int id = loop.accepted();
             peer.getOutputStream().write(Loop.bytes("unread"));
-            loop.op(Pump.CLOSE, id).op(Pump.CLOSE, id).op(Pump.ABORT, id).write(id, Loop.bytes("x"));
+            loop.op(OperationBuffer.CLOSE, id).op(OperationBuffer.CLOSE, id);
+            loop.op(OperationBuffer.ABORT, id).write(id, Loop.bytes("x"));
             loop.await(EventBuffer.CLOSED, id);
-            loop.op(Pump.ABORT, id).op(Pump.WRITE_EOF, id).op(Pump.RESUME_READ, id).poll(20);
+            loop.op(OperationBuffer.ABORT, id).op(OperationBuffer.WRITE_EOF, id);
+            loop.op(OperationBuffer.RESUME_READ, id).poll(20);
             assertEquals(1, loop.count(EventBuffer.CLOSED, id));
             assertEquals(id, loop.events.get(loop.events.size() - 1).id());
         }
@@ -199,13 +201,14 @@ class StreamTest {
     void anIdIsStaleAfterClosedAlsoWhenItsSlotIsUsedAgain() throws IOException {
         try (Socket peer = loop.dial(listener)) {
             int old = loop.accepted();
-            loop.op(Pump.ABORT, old);
+            loop.op(OperationBuffer.ABORT, old);
             loop.await(EventBuffer.CLOSED, old);
             try (Socket next = loop.dial(listener)) {
                 int id = loop.accepted();
                 assertEquals(old & 0xfffff, id & 0xfffff, "the slot");
                 assertTrue(old != id);
-                loop.write(old, Loop.bytes("wrong")).op(Pump.ABORT, old).write(id, Loop.bytes("right")).poll(0);
+                loop.write(old, Loop.bytes("wrong")).op(OperationBuffer.ABORT, old);
+                loop.write(id, Loop.bytes("right")).poll(0);
                 assertArrayEquals(Loop.bytes("right"), next.getInputStream().readNBytes(5));
                 PumpException error = assertThrows(PumpException.class, () -> loop.pump.localAddress(old));
                 assertEquals("EBADF", error.code());
@@ -226,10 +229,10 @@ class StreamTest {
     @Test
     void whatIsWrittenBeforeTheConnectionIsThereIsRefused() throws IOException {
         int id = loop.pump.connectTcp("127.0.0.1", loop.port(listener), "127.0.0.1");
-        loop.write(id, Loop.bytes("early")).op(Pump.WRITE_EOF, id).poll(0);
+        loop.write(id, Loop.bytes("early")).op(OperationBuffer.WRITE_EOF, id).poll(0);
         assertEquals(5, loop.refused);
         loop.await(EventBuffer.WRITABLE, id);
-        loop.write(id, Loop.bytes("later")).op(Pump.WRITE_EOF, id);
+        loop.write(id, Loop.bytes("later")).op(OperationBuffer.WRITE_EOF, id);
         int other = loop.await(event -> event.kind() == EventBuffer.ACCEPTED).id();
         loop.await(EventBuffer.EOF, other);
         assertEquals("later", new String(loop.received(other)));

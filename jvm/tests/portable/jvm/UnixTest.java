@@ -41,9 +41,9 @@ class UnixTest {
         Loop.Event accepted = loop.await(e -> e.kind() == EventBuffer.ACCEPTED);
         assertEquals("", accepted.text());
         int server = accepted.id();
-        loop.write(client, Loop.bytes("ping")).op(Pump.WRITE_EOF, client);
+        loop.write(client, Loop.bytes("ping")).op(OperationBuffer.WRITE_EOF, client);
         loop.await(EventBuffer.EOF, server);
-        loop.write(server, Loop.bytes("pong")).op(Pump.CLOSE, server);
+        loop.write(server, Loop.bytes("pong")).op(OperationBuffer.CLOSE, server);
         loop.await(EventBuffer.EOF, client);
         assertArrayEquals(Loop.bytes("ping"), loop.received(server));
         assertArrayEquals(Loop.bytes("pong"), loop.received(client));
@@ -58,7 +58,7 @@ class UnixTest {
         int client = loop.pump.connectUnix(path());
         int server = loop.await(e -> e.kind() == EventBuffer.ACCEPTED).id();
         loop.await(EventBuffer.CONNECTED, client);
-        loop.op(Pump.ABORT, server);
+        loop.op(OperationBuffer.ABORT, server);
         assertEquals(0, loop.await(EventBuffer.CLOSED, server).arg());
         loop.await(EventBuffer.EOF, client);
     }

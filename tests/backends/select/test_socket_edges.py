@@ -388,3 +388,62 @@ def test_full_poller_drops_a_connection_and_not_the_loop(
     server.transport.resume_reading()
     wait_until(plain, lambda: client.lost and server.lost)
     listener.close()
+
+
+class FullOnce:
+    """A socket that takes nothing once, although the poller finds it ready."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._full = True
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self._sock, name)
+
+    def sendto(self, data: bytes, address: typing.Any) -> int:
+        if self._full:
+            self._full = False
+            raise BlockingIOError
+        return self._sock.sendto(data, address)
+
+
+class PauseRecorder(DatagramProtocol):
+    """Records what a full socket is told by."""
+
+    transport: typing.Any
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def connection_made(self, transport: DatagramTransport) -> None:
+        self.transport = transport
+        self.transport._sock = FullOnce(self.transport._sock)
+
+    def pause_writing(self) -> None:
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        self.calls.append("resume")
+
+    def connection_lost(self, exc: TransportError | None) -> None:
+        self.calls.append("lost")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_udp_socket_full_for_a_moment_pauses_for_ever(ends: bool) -> None:
+    """It was told to resume, or that it had ended, before it was told to pause."""
+    reactor = SelectReactor()
+    protocol = PauseRecorder()
+    reactor.listen_datagram(lambda: protocol, HOST)
+    reactor.step()
+
+    def send() -> None:
+        protocol.transport.sendto(b"x", protocol.transport.get_extra_info("sockname"))
+        if ends:
+            protocol.transport.close()
+
+    reactor.call_soon(send)
+    for _ in range(4):
+        reactor.step()
+    reactor.close()
+    assert protocol.calls == (["lost"] if ends else ["pause", "resume", "lost"])

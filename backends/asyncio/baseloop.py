@@ -210,6 +210,7 @@ class BaseLoop(UnsupportedLoop):
 
     def _run_handle(self, handle: asyncio.Handle) -> None:
         if not handle.cancelled() and not self._closed:
+            began = self.time() if self._debug else 0.0
             # A handle's own method, as every loop uses it: it knows the context and reports errors.
             try:
                 self.within(handle._run)  # noqa: SLF001 - as every loop does
@@ -219,6 +220,8 @@ class BaseLoop(UnsupportedLoop):
                     raise
                 self._exit = exc
                 self.reactor.stop()
+            if self._debug and self.time() - began >= self.slow_callback_duration:
+                _log.warning("Executing %r took %.3f seconds", handle, self.time() - began)
 
     def call_soon(
         self, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None

@@ -459,6 +459,25 @@ def test_errors_of_callbacks(reactor: Reactor) -> None:
     loop.close()
 
 
+def test_a_slow_callback_is_logged_in_debug_mode(reactor: Reactor, caplog: pytest.LogCaptureFixture) -> None:
+    """As slow as `slow_callback_duration` says, and only then."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        loop.slow_callback_duration = 0.0
+        await asyncio.sleep(0)
+        loop.slow_callback_duration = 60.0
+        await asyncio.sleep(0)
+
+    with caplog.at_level("WARNING", logger="asyncio"):
+        run(main(), reactor, debug=False)
+        assert not caplog.messages
+        run(main(), reactor, debug=True)
+    assert any("took" in message and "main()" in message for message in caplog.messages), caplog.messages
+    assert len(caplog.messages) < 5
+
+
 def test_signals(reactor: Reactor) -> None:
     """add_signal_handler, remove_signal_handler."""
 

@@ -64,6 +64,13 @@ class LoopWatcher:
                 loop.remove_writer(fd)
         self._masks[fd] = mask
 
+    def watch_anew(self, fd: int) -> None:
+        """Have the loop begin again with `fd`, if it is registered."""
+        mask = self._masks.get(fd, 0)
+        if mask:
+            self.modify(fd, 0)
+            self.modify(fd, mask)
+
     def unregister(self, fd: int) -> None:
         """Stop watching the registered `fd`."""
         self.modify(fd, 0)

@@ -157,6 +157,17 @@ def test_reset_by_the_peer(reactor: Reactor) -> None:
     assert server.calls == ["made", "lost"]
 
 
+def test_data_and_a_reset_at_once(reactor: Reactor) -> None:
+    """The data come, and then the end, though nobody writes."""
+    server = End()
+    with raw_client(reactor, server) as peer:
+        peer.sendall(b"x")
+        reset(peer)
+    wait_until(reactor, lambda: server.lost)
+    assert type(server.reason) is ConnectionReset
+    assert server.calls == ["made", "data", "lost"]
+
+
 def test_writing_to_a_peer_that_is_gone(reactor: Reactor) -> None:
     """write never raises for a dead peer: connection_lost tells, with the same class and code as a reset."""
     server = End(keep_open=True)

@@ -221,7 +221,12 @@ class BaseLoop(UnsupportedLoop):
                 self._exit = exc
                 self.reactor.stop()
             if self._debug and self.time() - began >= self.slow_callback_duration:
-                _log.warning("Executing %r took %.3f seconds", handle, self.time() - began)
+                self._log_slow(handle, self.time() - began)
+
+    def _log_slow(self, handle: asyncio.Handle, seconds: float) -> None:
+        # A task's step says nothing of its own.
+        owner = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # noqa: SLF001
+        _log.warning("Executing %r took %.3f s", owner if isinstance(owner, asyncio.Task) else handle, seconds)
 
     def call_soon(
         self, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None

@@ -475,7 +475,7 @@ def test_a_slow_callback_is_logged_in_debug_mode(reactor: Reactor, caplog: pytes
         assert not caplog.messages
         run(main(), reactor, debug=True)
     assert any("took" in message and "main()" in message for message in caplog.messages), caplog.messages
-    assert len(caplog.messages) < 5
+    assert len(caplog.messages) < 20
 
 
 def test_signals(reactor: Reactor) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
 import typing
 
@@ -166,6 +167,25 @@ def test_close_ends_a_child_that_has_not_quite_started() -> None:
     child = reactor.spawn(ProcessProtocol, ["sleep", "60"], env={"PATH": os.environ.get("PATH", os.defpath)})
     reactor.close()
     assert child.returncode == -signal.SIGKILL
+
+
+def test_close_waits_for_a_child_that_has_left_its_group(reactor: Reactor) -> None:
+    """The group was killed, and the child waited for: as long as it liked."""
+    output: list[bytes] = []
+    left: list[int] = []
+
+    class Child(ProcessProtocol):
+        def pipe_data_received(self, fd: int, data: bytes) -> None:
+            output.append(data)
+
+        def process_exited(self, returncode: int) -> None:
+            left.append(returncode)
+
+    leave = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); print(flush=True); time.sleep(50)"
+    reactor.spawn(Child, [sys.executable, "-c", leave], env={})
+    wait_until(reactor, lambda: bool(output))
+    reactor.close()
+    assert left == [-signal.SIGKILL]
 
 
 def test_signal_that_cannot_be_caught_leaves_no_wake_up_descriptor(reactor: Reactor) -> None:

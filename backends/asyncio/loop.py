@@ -4,8 +4,9 @@
     loop = ReactorEventLoop(reactor)     # or by hand
 
 What the reactor has no interface for raises NotImplementedError, which asyncio's documentation lets loops do:
-`add_reader`, the `sock_...` methods, sockets that are connected already, pipes and subprocesses. The reactor is
-borrowed: closing the loop drops the connections and servers made through it, and nothing else.
+`add_reader`, the `sock_...` methods, sockets that are connected already (aiohttp's client makes such), pipes
+and subprocesses. The reactor is borrowed: closing the loop drops the connections and servers made through it,
+and nothing else.
 
 Where the reactor is run by its owner (`reactor.run()`), callbacks, tasks and protocols of this loop work all
 the same; only `run_forever` and `run_until_complete` then cannot be used.

@@ -226,6 +226,26 @@ def test_start_tls(reactor: Reactor, certificates: Certificates) -> None:
     run(main(), reactor)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_socket_of_a_connection(reactor: Reactor, host: str) -> None:
+    """Programs ask it for addresses and set its options, on java.nio too, where there is none of Python's."""
+
+    async def main() -> None:
+        server = await asyncio.start_server(echo, host, 0)
+        _, writer = await asyncio.open_connection(host, port_of(server))
+        sock = writer.get_extra_info("socket")
+        assert sock.family == (socket.AF_INET6 if ":" in host else socket.AF_INET)
+        assert sock.type == socket.SOCK_STREAM
+        assert sock.getpeername() == typing.cast("asyncio.Server", server).sockets[0].getsockname()
+        assert sock.getsockname()[:2] == writer.get_extra_info("sockname")[:2]
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+    run(main(), reactor)
+
+
 def test_unix_streams(reactor: Reactor, tmp_path: pathlib.Path) -> None:
     """start_unix_server and open_unix_connection."""
 

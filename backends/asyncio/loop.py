@@ -78,7 +78,7 @@ class ReactorEventLoop(BaseLoop):
 
             listens = [bind(address) for address in await networking.listening_on(self, host)]
         return networking.listening(
-            self, protocol_factory, listens, ssl, ssl_handshake_timeout, start=start_serving
+            self, protocol_factory, listens, ssl, ssl_handshake_timeout, start=start_serving, sock=sock
         )
 
     async def create_unix_server(  # type: ignore[override] # see above
@@ -103,7 +103,7 @@ class ReactorEventLoop(BaseLoop):
                 return self.reactor.listen_unix(made, os.fsdecode(path), backlog=backlog)
 
         return networking.listening(
-            self, protocol_factory, [listen], ssl, ssl_handshake_timeout, start=start_serving
+            self, protocol_factory, [listen], ssl, ssl_handshake_timeout, start=start_serving, sock=sock
         )
 
     async def create_connection(  # type: ignore[override] # see above

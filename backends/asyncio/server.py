@@ -8,6 +8,8 @@ import typing
 from backends.asyncio.socketview import SocketView
 
 if typing.TYPE_CHECKING:
+    import socket
+
     from backends.asyncio.baseloop import BaseLoop
     from backends.asyncio.streams import StreamBridge
     from portable.reactor import Listener
@@ -16,10 +18,15 @@ __all__ = ["Server"]
 
 
 class Server(asyncio.AbstractServer):
-    """Listeners that are started and closed together."""
+    """Listeners that are started and closed together.
 
-    def __init__(self, loop: BaseLoop) -> None:
+    Args:
+        sock: what the program has given us to listen on, closed with the server.
+    """
+
+    def __init__(self, loop: BaseLoop, sock: socket.socket | None = None) -> None:
         self._loop = loop
+        self._sock = sock
         self._listeners: list[Listener] = []
         self._sockets: tuple[SocketView, ...] = ()
         self._connections: set[StreamBridge] = set()
@@ -92,6 +99,8 @@ class Server(asyncio.AbstractServer):
         self._loop.servers.discard(self)
         for listener in self._listeners:
             listener.close()
+        if self._sock is not None:
+            self._sock.close()
         if self._serve_forever is not None and not self._serve_forever.done():
             self._serve_forever.cancel()
         self._wake()

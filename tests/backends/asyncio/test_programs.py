@@ -538,17 +538,19 @@ def test_sendfile(reactor: Reactor, tmp_path: pathlib.Path) -> None:
 
 
 def test_a_socket_bound_by_the_program(reactor: Reactor) -> None:
-    """create_server(sock=...)."""
+    """create_server(sock=...). The program goes on asking it for its address, until the server is closed."""
 
     async def main() -> None:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         server = await asyncio.start_server(echo, sock=sock)
+        assert sock.getsockname()[1] == port_of(server)
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         writer.write(b"x\n")
         assert await reader.readline() == b"x\n"
         writer.close()
         server.close()
+        assert sock.fileno() == -1
         await server.wait_closed()
 
     run(main(), reactor)

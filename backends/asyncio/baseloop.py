@@ -88,12 +88,15 @@ class BaseLoop(UnsupportedLoop):
 
     # Life
 
-    def run_forever(self) -> None:
+    def _check_idle(self) -> None:
         self._check_open()
         if self._running:
             raise RuntimeError("This event loop is already running")
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - asyncio offers it to loops
             raise RuntimeError("Cannot run the event loop while another loop is running")
+
+    def run_forever(self) -> None:
+        self._check_idle()
         if self._stop_soon:
             self._stop_soon = False
             self.reactor.call_soon(self.reactor.stop)
@@ -112,7 +115,8 @@ class BaseLoop(UnsupportedLoop):
             raise leaving
 
     def run_until_complete(self, future: typing.Any) -> typing.Any:
-        self._check_open()
+        # Before there is a task, which the running loop would take up.
+        self._check_idle()
         made_here = not asyncio.isfuture(future)
         task = asyncio.ensure_future(future, loop=self)
 

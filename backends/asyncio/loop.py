@@ -124,6 +124,8 @@ class ReactorEventLoop(BaseLoop):
         """
         if sock is not None or host is None or port is None:
             raise NotImplementedError("this loop connects to a host and port, not with sockets made elsewhere")
+        if local_addr is not None and local_addr[1]:
+            raise NotImplementedError("this loop connects from any port of local_addr, not from a certain one")
         name = host if server_hostname is None else server_hostname
         options = tls_options(ssl, server_side=False, server_name=name)
         local = local_addr[0] if local_addr else ""

@@ -315,6 +315,8 @@ def test_what_goes_wrong_is_an_os_error(reactor: Reactor) -> None:
             await asyncio.open_connection("127.0.0.1", port)
         with pytest.raises(socket.gaierror):
             await asyncio.open_connection("nobody.invalid", port)
+        with pytest.raises(NotImplementedError, match="any port"):
+            await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.1", 1))
 
     run(main(), reactor)
 
@@ -424,6 +426,24 @@ def test_life_of_the_loop(reactor: Reactor) -> None:
         with pytest.raises(RuntimeError, match="closed"):
             method()
     gc.collect()
+
+
+def test_what_is_run_inside_the_loop_is_refused_and_not_begun(reactor: Reactor) -> None:
+    """It became a task of the loop that runs already, though its caller got an error."""
+    begun: list[str] = []
+
+    async def inner() -> None:
+        begun.append("inner")
+
+    async def main() -> None:
+        coroutine = inner()
+        with pytest.raises(RuntimeError, match="already running"):
+            asyncio.get_running_loop().run_until_complete(coroutine)
+        coroutine.close()
+        await asyncio.sleep(0.01)
+
+    run(main(), reactor)
+    assert not begun
 
 
 def test_a_loop_whose_reactor_is_run_by_its_owner(reactor: Reactor) -> None:

@@ -69,6 +69,8 @@ class ReactorEventLoop(BaseLoop):
             if host is not None or port is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
             listens = [networking.adopted(self, sock, backlog)]
+        elif host is None and port is None:
+            raise ValueError("Neither host/port nor sock were specified")
         else:
 
             def bind(address: str) -> networking.Listen:
@@ -199,15 +201,19 @@ class ReactorEventLoop(BaseLoop):
         *,
         fallback: bool = True,
     ) -> int:
-        """Send a file by the reactor's `send_file`. Gives the number of bytes."""
+        """Send a file by the reactor's `send_file`. Gives the number of bytes; the file's position is behind them
+        afterwards.
+        """
         if not isinstance(transport, StreamTransport):
             raise TypeError(f"transport {transport!r} is not supported by sendfile()")
         if transport.is_closing():
             raise RuntimeError("Transport is closing")
         if count is None:
-            count = max(0, os.fstat(file.fileno()).st_size - offset)
+            count = max(0, file.seek(0, os.SEEK_END) - offset)
         sending = transport.raw.send_file(typing.cast("typing.BinaryIO", file), offset, count)
-        return await future_of(self, sending)
+        sent = await future_of(self, sending)
+        file.seek(offset + sent)
+        return sent
 
 
 def run(main: Coroutine[typing.Any, typing.Any, T], reactor: Reactor, *, debug: bool | None = None) -> T:

@@ -315,6 +315,8 @@ def test_what_goes_wrong_is_an_os_error(reactor: Reactor) -> None:
             await asyncio.open_connection("127.0.0.1", port)
         with pytest.raises(socket.gaierror):
             await asyncio.open_connection("nobody.invalid", port)
+        with pytest.raises(ValueError, match="[Nn]either"):
+            await asyncio.start_server(echo)
         with pytest.raises(NotImplementedError, match="any port"):
             await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.1", 1))
 
@@ -542,7 +544,10 @@ def test_sendfile(reactor: Reactor, tmp_path: pathlib.Path) -> None:
         writer.write(b"<")
         with path.open("rb") as file:
             sent = await asyncio.get_running_loop().sendfile(writer.transport, file, 256)
+            assert file.tell() == 256 * 4000
         assert sent == 256 * 3999
+        memory = io.BytesIO(b"no file of the system's")
+        assert await asyncio.get_running_loop().sendfile(writer.transport, memory, 2) == 21
         writer.write(b">")
         writer.close()
 
@@ -554,7 +559,7 @@ def test_sendfile(reactor: Reactor, tmp_path: pathlib.Path) -> None:
         server.close()
         return data
 
-    assert run(main(), reactor) == b"<" + path.read_bytes()[256:] + b">"
+    assert run(main(), reactor) == b"<" + path.read_bytes()[256:] + b" file of the system's>"
 
 
 def test_a_socket_bound_by_the_program(reactor: Reactor) -> None:

@@ -16,7 +16,7 @@ from jvm import launch
 __all__ = ["class_path"]
 
 _NO_JEP = (
-    "the Python package jep is not installed: JAVA_HOME=... pip install 'portable-net[jvm-host]' "
+    "the Python package jep is not installed: JAVA_HOME=... pip install jep "
     "(it is compiled, with gcc and the headers of Python)"
 )
 

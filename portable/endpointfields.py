@@ -6,10 +6,14 @@ See `portable.endpoints` for what they mean.
 from __future__ import annotations
 
 import ipaddress
+import typing
 
 from portable.errors import ConfigurationError
 
-__all__ = ["BACKLOG", "CONNECT_TIMEOUT", "Fields", "escape", "is_number"]
+if typing.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BACKLOG", "CONNECT_TIMEOUT", "Fields", "escape", "is_number", "pair_certificates"]
 
 # Connections that may wait in the system's queue; as `Streams.listen`.
 BACKLOG = 1024
@@ -21,6 +25,21 @@ MAX_BACKLOG = 65535
 _COLONS = "write a value that has colons in brackets: [::1]"
 
 
+def pair_certificates(
+    certificates: Sequence[str], privkeys: Sequence[str], where: str
+) -> list[tuple[str, str]]:
+    """Return each certificate with its private key, "" for one in the same file.
+
+    Raises:
+        ConfigurationError: there are some keys, but not as many; `where` names the place.
+    """
+    if privkeys and len(privkeys) != len(certificates):
+        raise ConfigurationError(
+            "there must be as many privkey as certificate, or none if the keys are in those files", where
+        )
+    return list(zip(certificates, privkeys or [""] * len(certificates), strict=True))
+
+
 class Fields:
     """The fields of one endpoint string: some by position, the rest `key=value`.
 
@@ -28,13 +47,13 @@ class Fields:
     """
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._where = f"endpoint {text!r}"
         self._fields = _split(text)
         self._options: dict[str, list[str]] | None = None
 
     def error(self, message: str) -> ConfigurationError:
         """Return the error to be raised."""
-        return ConfigurationError(message, f"endpoint {self._text!r}")
+        return ConfigurationError(message, self._where)
 
     def take(self, what: str) -> str:
         """Return the next field by position, never empty."""
@@ -89,12 +108,7 @@ class Fields:
         certificates = self.options("certificate")
         if not certificates:
             raise self.error("tls needs a certificate: add :certificate=FILE")
-        privkeys = self.options("privkey") or [""] * len(certificates)
-        if len(privkeys) != len(certificates):
-            raise self.error(
-                "there must be as many privkey as certificate, or none if the keys are in those files"
-            )
-        return [(certificate, privkeys[place]) for place, certificate in enumerate(certificates)]
+        return pair_certificates(certificates, self.options("privkey"), self._where)
 
     def backlog(self) -> int:
         """Return the option of this name, BACKLOG without it."""

@@ -173,12 +173,13 @@ class RelayEnd(Protocol):
     """One of two connections whose streams are passed on to each other. See `join`.
 
     Until it is joined it keeps what it receives, at most about HIGH_WATER bytes and one read more, and then
-    pauses reading. Each end's reading is paused while the other's write buffer is above its high-water mark,
-    so memory stays flat whichever is slower. An end of stream is passed on as such, and the pair is closed
-    when it has come from both; if the other transport cannot half-close (TLS), it is closed. A connection that
-    is lost takes the other with it; what was received before is still sent, for as long as its peer takes some
-    of it every LINGER seconds. If it broke before its peer had ended the stream, the other is then aborted
-    rather than closed, so that nobody takes the beginning of a stream for all of it.
+    pauses reading; over TLS it pauses after the first data. Each end's reading is paused while the other's
+    write buffer is above its high-water mark, so memory stays flat whichever is slower. An end of stream is
+    passed on as such, and the pair is closed when it has come from both; if the other transport cannot
+    half-close (TLS), it is closed. A connection that is lost takes the other with it; what was received before
+    is still sent, for as long as its peer takes some of it every LINGER seconds. If it broke before its peer
+    had ended the stream, the other is then aborted rather than closed, so that nobody takes the beginning of a
+    stream for all of it.
 
     Args:
         clock: for LINGER.
@@ -221,8 +222,10 @@ class RelayEnd(Protocol):
             _transport(self._partner).write(data)
             return
         self._early.append(data)
-        if self.received >= HIGH_WATER:
-            _transport(self).pause_reading()
+        transport = _transport(self)
+        # What cannot half-close (TLS) goes with the end of its input, and what came before would be lost.
+        if self.received >= HIGH_WATER or not transport.can_write_eof():
+            transport.pause_reading()
 
     def eof_received(self) -> bool | None:
         """See `Protocol.eof_received`."""

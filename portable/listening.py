@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from portable.endpointfields import pair_certificates
 from portable.endpoints import TCPEndpoint, parse_endpoint
 from portable.listener import ListenerOptions, ServerPort
 from portable.options import Option
@@ -15,7 +16,7 @@ if typing.TYPE_CHECKING:
     from portable.endpoints import Endpoint
     from portable.protocol import ProtocolFactory
 
-__all__ = ["listener_options", "listening_options", "server_ports"]
+__all__ = ["certificate_options", "certificates", "listener_options", "listening_options", "server_ports"]
 
 
 def listening_options(
@@ -86,6 +87,39 @@ def listening_options(
             "(the longest of all services counts)",
         ),
     )
+
+
+def certificate_options() -> tuple[Option, Option]:
+    """Return the options `--certificate` and `--privkey`, of kinds that speak TLS other than by `--listen`."""
+    return (
+        Option(
+            "certificate",
+            "path",
+            (),
+            "PEM file with the certificate and its chain; again for other host names",
+            short="c",
+            repeatable=True,
+            must_exist=True,
+        ),
+        Option(
+            "privkey",
+            "path",
+            (),
+            "PEM file with the private key, if it is not with the certificate; one for each",
+            short="k",
+            repeatable=True,
+            must_exist=True,
+        ),
+    )
+
+
+def certificates(values: Mapping[str, typing.Any]) -> list[tuple[str, str]]:
+    """Return the files of certificates and private keys ("": the same file) that `certificate_options` named.
+
+    Raises:
+        ConfigurationError: there are some keys, but not one for each certificate.
+    """
+    return pair_certificates(values["certificate"], values["privkey"], "--privkey")
 
 
 def listener_options(values: Mapping[str, typing.Any], base: ListenerOptions | None = None) -> ListenerOptions:

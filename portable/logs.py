@@ -13,7 +13,10 @@ import re
 import time
 import typing
 
+from portable.errors import FrameworkError
+
 if typing.TYPE_CHECKING:
+    import types
     from collections.abc import Iterable
 
 __all__ = ["MAX_MESSAGE", "JSONFormatter", "TextFormatter", "escaped", "masked"]
@@ -95,13 +98,25 @@ class _Formatter(logging.Formatter):
         """Return the lines of the exception that belongs to `record`, safe to show."""
         if not record.exc_info or record.exc_info[1] is None:
             return []
-        error = record.exc_info[1]
         if not self._tracebacks:
-            return [self._safe(f"{type(error).__name__}: {error}")]
+            error = record.exc_info[1]
+            return [self._safe(f"{type(error).__name__}: {error}{_place(error, record.exc_info[2])}")]
         return [self._safe(line) for line in self.formatException(record.exc_info).split("\n")]
 
     def _safe(self, text: str) -> str:
         return escaped(masked(text, self._secrets))
+
+
+def _place(error: BaseException, trace: types.TracebackType | None) -> str:
+    """Return " (FILE, line NUMBER)" for the place that raised `error`.
+
+    Nothing for our own errors, whose text says it all, and for those of syntax, whose text has the place.
+    """
+    if trace is None or isinstance(error, (FrameworkError, SyntaxError)):
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
 
 
 class TextFormatter(_Formatter):

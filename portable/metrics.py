@@ -135,5 +135,5 @@ def require_prometheus() -> typing.Any:
         return importlib.import_module("prometheus_client")
     except ImportError:
         raise ConfigurationError(
-            "metrics need the package prometheus-client: pip install 'portable-net[metrics]'"
+            "metrics need the package prometheus-client: pip install prometheus-client"
         ) from None

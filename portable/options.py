@@ -197,7 +197,8 @@ class Option:
         if not self.repeatable:
             return self._check_one(value, where)
         if not isinstance(value, (list, tuple)):
-            raise ConfigurationError(f"expected a list, got {_json_type(value)}", where)
+            # In a file made before the option became repeatable.
+            return (self._check_one(value, where),)
         if len(value) > MAX_REPEATS:
             raise ConfigurationError(f"more than {MAX_REPEATS} values", where)
         if self.required and not value:
@@ -229,7 +230,7 @@ class Option:
         if len(value) > MAX_TEXT:
             raise ConfigurationError(f"longer than {MAX_TEXT} characters", where)
         if _UNUSABLE.search(value) is not None:
-            raise ConfigurationError("has a NUL character or half a surrogate pair", where)
+            raise ConfigurationError("has a NUL character, or bytes that are no UTF-8", where)
         if self.type == "choice" and value not in self.choices:
             raise ConfigurationError(f"{value!r} is none of {', '.join(self.choices)}", where)
         if self.type == "path" and not os.path.isabs(value):
@@ -378,7 +379,11 @@ def _check_network(text: str, where: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no IP network such as 10.0.0.0/8: {error}", where) from error
+        try:
+            advice = f"; {ipaddress.ip_network(text, strict=False)} is one"
+        except ValueError:
+            advice = " such as 10.0.0.0/8"
+        raise ConfigurationError(f"{text!r} is no IP network{advice}", where) from error
 
 
 def _check_interface(text: str, where: str) -> None:

@@ -72,7 +72,7 @@ def split_account(text: str) -> tuple[str, str]:
     name, colon, password = text.partition(":")
     name = unicodedata.normalize("NFC", name)
     if not colon or not password:
-        raise ConfigurationError(f"account {name!r} has no password: write NAME:PASSWORD")
+        raise ConfigurationError(f"account {name!r} has no password; write NAME:PASSWORD")
     if not name or name.strip() != name or _CONTROLS.search(name) is not None:
         raise ConfigurationError(f"{name!r} cannot be the name of an account")
     if len(name.encode("utf-8")) > MAX_NAME:

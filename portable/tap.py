@@ -315,13 +315,17 @@ def _check_readable(path: str, where: str) -> None:
     try:
         files.file_status(path)
     except FileError as error:
-        raise ConfigurationError(str(error), where) from error
+        advice = _ADVICE["EINVAL"] if error.code == "EINVAL" else ""
+        raise ConfigurationError(f"{error}{advice}", where) from error
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"{path!r}: permission denied", where)
 
 
 def _check_folder(path: str, where: str) -> None:
-    """Refuse a file to be written in what is no folder. Whether it may be written, who writes it will know."""
+    """Refuse a file to be written in what is no folder, and a folder in its place.
+
+    Whether it may be written, who writes it will know.
+    """
     folder = os.path.dirname(path)
     try:
         is_dir = files.file_status(folder).is_dir
@@ -329,6 +333,8 @@ def _check_folder(path: str, where: str) -> None:
         raise ConfigurationError(str(error), where) from error
     if not is_dir:
         raise ConfigurationError(f"{folder!r} is not a folder", where)
+    if os.path.isdir(path):
+        raise ConfigurationError(f"{path!r} is a folder", where)
 
 
 def _check_certificate(endpoint_text: str, where: str) -> None:

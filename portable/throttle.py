@@ -134,6 +134,8 @@ class ThrottledTransport(WrappedTransport):
         self._high = HIGH_WATER
         self._pause_told = False
         self._check: Call | None = None
+        # What the system does not take waits here, not below, so that it is told when all below has left.
+        below.set_write_buffer_limits(0)
 
     # The transport that the protocol above sees.
 
@@ -256,8 +258,11 @@ class ThrottledTransport(WrappedTransport):
 
     def eof_received(self) -> bool | None:
         """See `Protocol.eof_received`."""
-        # Nothing waits: the transport below is paused as long as something does.
-        return self._above.eof_received()
+        # Nothing waits to be passed up: the transport below is paused as long as something does. What waits to
+        # be passed down does not leave if it closes now, so that is left to our `close`.
+        if not self._closing and not self._above.eof_received():
+            self.close()
+        return True
 
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
@@ -277,6 +282,7 @@ class ThrottledTransport(WrappedTransport):
         """See `Protocol.resume_writing`."""
         self._full_below = False
         self._out_gate.open()
+        self._check_marks_soon()
 
     # Input.
 
@@ -373,19 +379,24 @@ class ThrottledTransport(WrappedTransport):
                 item.done.errback(reason)
 
     def _check_marks_soon(self) -> None:
-        if self._check is None and (self._out_size > self._high) != self._pause_told:
+        if self._check is None and (self._pause_told or self.get_write_buffer_size() > self._high):
             self._check = self._clock.call_soon(self._check_marks)
 
     def _check_marks(self) -> None:
         self._check = None
         if self._closing:
             return
-        if not self._pause_told and self._out_size > self._high:
-            self._pause_told = True
-            self._tell(self._above.pause_writing)
-        elif self._pause_told and self._out_size <= self._low:
+        size = self.get_write_buffer_size()
+        if not self._pause_told:
+            if size > self._high:
+                self._pause_told = True
+                self._tell(self._above.pause_writing)
+        elif size <= self._low:
             self._pause_told = False
             self._tell(self._above.resume_writing)
+        elif not self._out and not self._full_below:
+            # The transport below sends at the end of this turn, and only then tells whether that was all.
+            self._check_marks_soon()
 
     def _tell(self, method: typing.Callable[..., object], *args: object) -> None:
         """Call the protocol above. From a timer, nobody else would end a connection whose protocol fails."""

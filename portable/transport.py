@@ -25,9 +25,18 @@ import typing
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
     from portable.protocol import StreamProtocol
-    from portable.tls import TLSOptions, TLSTransport
+    from portable.tls.options import TLSOptions
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "Address", "Buffer", "DatagramTransport", "Transport", "normalise_host"]
+__all__ = [
+    "HIGH_WATER",
+    "LOW_WATER",
+    "Address",
+    "Buffer",
+    "DatagramTransport",
+    "SecuredTransport",
+    "Transport",
+    "normalise_host",
+]
 
 # Bytes. As asyncio's: enough to keep a fast peer busy for a turn of the loop, small enough for 10,000 slow
 # ones.
@@ -121,7 +130,7 @@ class Transport(typing.Protocol):
     def get_protocol(self) -> StreamProtocol:
         """Return the protocol that is being called."""
 
-    def start_tls(self, options: TLSOptions, unread: int) -> TLSTransport:
+    def start_tls(self, options: TLSOptions, unread: int) -> SecuredTransport:
         """Speak TLS from the next byte on, in both directions, and return the transport to use from now on.
 
         What was written before leaves in clear; what is written to the returned transport waits for the
@@ -151,6 +160,14 @@ class Transport(typing.Protocol):
             The number of bytes sent, which is less than `count` if the file ended before. Fails with
             ConnectionLost if the connection ends first, with FileError if the file cannot be read.
         """
+
+
+class SecuredTransport(Transport, typing.Protocol):
+    """A byte stream over TLS, or a handshake that is to make it one."""
+
+    @property
+    def handshake(self) -> Deferred[None]:
+        """Fires when the handshake is done; fails with a TransportError if the connection ends before that."""
 
 
 class DatagramTransport(typing.Protocol):

@@ -83,6 +83,7 @@ def environment(
     path_info: str,
     root: str,
     filename: str,
+    body_length: int,
 ) -> dict[str, str]:
     """Return the whole environment of a script (RFC 3875 4.1), with what PHP and others expect beside it.
 
@@ -93,6 +94,7 @@ def environment(
         path_info: the decoded rest of the path; "" or beginning with a slash.
         root: the folder that the site's paths begin in.
         filename: of the script.
+        body_length: bytes that the script can read, after the transfer coding was taken off (RFC 3875 4.1.2).
     """
     server_name, server_port = _server(request)
     remote = request.peer.host if isinstance(request.peer, Address) else ""
@@ -119,8 +121,8 @@ def environment(
     if path_info:
         environ["PATH_INFO"] = path_info
         environ["PATH_TRANSLATED"] = root + path_info
-    if request.content_length > 0:
-        environ["CONTENT_LENGTH"] = str(request.content_length)
+    if body_length:
+        environ["CONTENT_LENGTH"] = str(body_length)
     _put(environ, "CONTENT_TYPE", request.headers.get("content-type"))
     for name in dict.fromkeys([name.lower() for name, _ in request.headers]):
         if name not in _NOT_PASSED and _PASSED_NAME.fullmatch(name):

@@ -19,14 +19,15 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["ForwardedConnection"]
 
-_log = logging.getLogger("portable.portforward")
+_log = logging.getLogger("protocols.portforward")
 
 
 class ForwardedConnection(RelayEnd):
     """The client's end of a pair. Makes the other end itself.
 
     Until the server behind has answered, what the client sends is kept, within the bounds of `RelayEnd`. If
-    there is no server, the client is dropped. If the client goes first, so does the attempt.
+    there is no server, the client is dropped. If the client goes first, so does the attempt, unless it speaks
+    TLS and has sent something: that is delivered first.
 
     Args:
         connect: called once, with the factory of the other end.

@@ -33,6 +33,8 @@ __all__ = ["AsyncioReactor", "UvloopReactor"]
 
 _log = logging.getLogger("portable.asyncio")
 
+_NO_UVLOOP = "the package uvloop is not installed; pip install uvloop brings it"
+
 
 class _Dirty(list["Stream"]):
     """The streams to flush. Anybody may write at any time, so the first one asks for a turn."""
@@ -275,7 +277,7 @@ class UvloopReactor(AsyncioReactor):
         try:
             import uvloop  # noqa: F401 - optional, and only asked for
         except ImportError:
-            return "the package uvloop is not installed"
+            return _NO_UVLOOP
         return ""
 
     @staticmethod
@@ -283,6 +285,6 @@ class UvloopReactor(AsyncioReactor):
         try:
             import uvloop
         except ImportError as exc:
-            raise ConfigurationError("the package uvloop is not installed") from exc
+            raise ConfigurationError(_NO_UVLOOP) from exc
         loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         return loop

@@ -166,4 +166,4 @@ def what_is_missing() -> str:
     try:
         return find_bridge().missing()
     except ImportError as exc:
-        return f"{exc}; pip install 'portable-net[jvm]' brings it"
+        return f"{exc}; pip install jpype1 brings it"

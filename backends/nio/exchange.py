@@ -94,12 +94,15 @@ class Exchange:
             self._turn += 1
             self._result = result
             return
-        self.ops = []
-        payloads, self.payloads = self.payloads, []
-        self._long = 0
+        payloads = self.payloads
         size = sum(ops[3::4])
         count = len(ops) // 4
-        if size > len(self._op_payloads) or count > self._most_ops:
+        fits = size <= len(self._op_payloads) and count <= self._most_ops
+        # From here to where exceptions are caught nothing is called, so nothing can be interrupted.
+        self.ops = []
+        self.payloads = []
+        self._long = 0
+        if not fits:
             ops, payloads = self._apply_first(ops, payloads)
             count = len(ops) // 4
             size = sum(ops[3::4])

@@ -17,6 +17,8 @@ ROTATE_AT = 1_000_000  # bytes
 # Older files are removed: with the current one the log never takes more than 11 MB.
 KEPT = 10
 
+_log = logging.getLogger("twistd")
+
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK
 
 
@@ -37,7 +39,7 @@ class _Log(logging.Handler):
             line = self.format(record) + "\n"
             if self.lost:
                 note = f"{self.lost} log records before this one were lost: {self._reason}"
-                lost = logging.LogRecord(__name__, logging.WARNING, "", 0, note, None, None)
+                lost = logging.LogRecord(_log.name, logging.WARNING, "", 0, note, None, None)
                 line = f"{self.format(lost)}\n{line}"
             self._write(line.encode("utf-8", "backslashreplace"))
         except OSError as error:
@@ -61,8 +63,9 @@ class StreamLog(_Log):
     def reopen(self) -> None:
         """There is nothing to open."""
 
-    def rotate(self) -> None:
+    def rotate(self) -> bool:
         """There is nothing to rotate."""
+        return True
 
 
 class FileLog(_Log):
@@ -140,35 +143,36 @@ class FileLog(_Log):
         finally:
             self.release()
         if problem:
-            logging.getLogger(__name__).error("cannot reopen the log: %s", problem)
+            _log.error("cannot reopen the log: %s", problem)
 
-    def rotate(self) -> None:
-        """Begin a new file now, unless the current one is empty."""
+    def rotate(self) -> bool:
+        """Begin a new file now, unless the current one is empty.
+
+        Returns:
+            Whether that worked. If not, the log says why.
+        """
         self.acquire()
         try:
-            if self._size:
-                self._rotate()
+            # Whoever asks is told, even if a rotation at the size has failed before.
+            self._complained = False
+            return not os.fstat(self._fd).st_size or self._rotate()
         finally:
             self.release()
 
-    def _rotate(self) -> None:
+    def _rotate(self) -> bool:
         try:
             for number in range(self._kept - 1, 0, -1):
                 with contextlib.suppress(FileNotFoundError):
                     self._rename(f"{self._name}.{number}", f"{self._name}.{number + 1}")
-            self._rename(self._name, f"{self._name}.1")
-        except FileNotFoundError:
-            # Somebody has moved the current file away: as good as rotated.
-            pass
-        except OSError as error:
-            self._cannot_rotate(error)
-            return
-        try:
+            # If somebody has moved the current file away, that is as good as rotated.
+            with contextlib.suppress(FileNotFoundError):
+                self._rename(self._name, f"{self._name}.1")
             self._open()
         except OSError as error:
             self._cannot_rotate(error)
-        else:
-            self._complained = False
+            return False
+        self._complained = False
+        return True
 
     def _rename(self, old: str, new: str) -> None:
         os.replace(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)
@@ -179,8 +183,10 @@ class FileLog(_Log):
         if not self._complained:
             self._complained = True
             note = f"cannot rotate the log, it goes on in the same file: {error.strerror}"
-            record = logging.LogRecord(__name__, logging.WARNING, "", 0, note, None, None)
-            os.write(self._fd, f"{self.format(record)}\n".encode())
+            record = logging.LogRecord(_log.name, logging.WARNING, "", 0, note, None, None)
+            # A disk that has no room for a new file may have none for this line.
+            with contextlib.suppress(OSError):
+                os.write(self._fd, f"{self.format(record)}\n".encode())
 
     def close(self) -> None:
         """Close the file. Idempotent."""

@@ -111,8 +111,8 @@ class Server:
         self._notifier.ready()
 
     def _rotate(self) -> None:
-        self._log_file.rotate()
-        _log.info("log rotated")
+        if self._log_file.rotate():
+            _log.info("log rotated")
 
     def _watch_lag(self) -> None:
         lag = self._reactor.loop_lag("twistd")

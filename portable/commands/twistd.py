@@ -68,8 +68,8 @@ def _parser() -> Parser:
         "Run the servers of a .tap file, made by mktap, as a daemon.",
         "twistd [-f FILE.tap | -y FILE.py] [options]\n       twistd --reactors",
         "Exit status: 0 done (a daemon: its ports are bound), 1 failed, 2 wrong usage.\n"
-        "SIGTERM, SIGINT: finish work in flight and stop; a second one stops at once. SIGHUP: reload\n"
-        "certificates, reopen the log. SIGUSR1: rotate the log.",
+        "SIGTERM, SIGINT: finish work in flight and stop; a second one stops at once. SIGHUP: read\n"
+        "certificates, passwords and the like again, reopen the logs. SIGUSR1: begin a new twistd.log.",
     )
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group()
@@ -137,8 +137,10 @@ def _run(argv: Sequence[str]) -> int:
     if chosen.check:
         return _check(load(), chosen)
     root = os.path.abspath(chosen.chroot) if chosen.chroot else ""
+    if root and not os.path.isdir(root):
+        raise CommandError(f"--chroot: {chosen.chroot!r} is not a folder")
     if chosen.rundir:
-        os.chdir(chosen.rundir)
+        _change_folder(chosen.rundir)
     if umask is not None:
         os.umask(umask)
     pidfile = PidFile(_below(root, os.path.abspath(chosen.pidfile)))
@@ -279,6 +281,13 @@ def _loader(chosen: Namespace) -> Callable[[], Application]:
     if chosen.file is None and not os.path.lexists(path):
         raise CommandError(f"there is no {path!r}: name another file with -f, or make one with mktap")
     return lambda: load_tap_file(path)
+
+
+def _change_folder(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise CommandError(f"--rundir: {path!r}: {error.strerror}") from error
 
 
 def _identity(chosen: Namespace, application: Application) -> Identity | None:

@@ -75,12 +75,18 @@ def run_command(name: str, run: Callable[[Sequence[str]], int], argv: Sequence[s
     goes before it.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _replace_closed_streams()
     try:
-        status = run(arguments)
-        sys.stdout.flush()
+        try:
+            status = run(arguments)
+        except SystemExit:
+            # So ends argparse after --help and --version.
+            _flush_output()
+            raise
+        _flush_output()
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone, as `head` does.
+        _drop_output()
         return DONE
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
@@ -91,3 +97,28 @@ def run_command(name: str, run: Callable[[Sequence[str]], int], argv: Sequence[s
         print(f"{name}: {one_line(error)}", file=sys.stderr)
         return MISUSED if isinstance(error, UsageError) else FAILED
     return status
+
+
+def _replace_closed_streams() -> None:
+    """Open nothing in the place of those of the three standard streams that the caller has closed.
+
+    Otherwise the next files that are opened would get their numbers, and what somebody prints would go there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - it stays open
+
+
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise CommandError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere: Python would complain once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -80,13 +80,11 @@ class Guard:
         self.transport = transport
         self._owner.connection_made(self, transport)
 
-    def serve(self, transport: Transport, protocol: StreamProtocol, received: bytes = b"") -> None:
-        """Hand the connection over to `protocol`, which is to use `transport` and gets what was `received`."""
+    def serve(self, transport: Transport, protocol: StreamProtocol) -> None:
+        """Hand the connection over to `protocol`, which is to use `transport`."""
         self.protocol = protocol
         self.data_received = protocol.data_received
         protocol.connection_made(transport)
-        if received and not transport.is_closing():
-            protocol.data_received(received)
 
     def eof_received(self) -> bool | None:
         """See `Protocol.eof_received`."""
@@ -130,11 +128,13 @@ class Guard:
         """Close the connection in the regular way of its uppermost layer: TLS says farewell."""
         if self.transport is None:
             return
-        current = self.transport.get_protocol()
-        if isinstance(current, TLSTransport):
+        current: StreamProtocol | None = self.transport.get_protocol()
+        if current is self:
+            current = self.protocol
+        if isinstance(current, ThrottledTransport) and isinstance(current.get_protocol(), TLSTransport):
+            current = current.get_protocol()
+        if isinstance(current, (TLSTransport, ThrottledTransport)):
             current.close()
-        elif isinstance(self.protocol, (TLSTransport, ThrottledTransport)):
-            self.protocol.close()
         else:
             self.transport.close()
 

@@ -27,6 +27,9 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["DatagramPort", "ServerPort"]
 
+# Where the ports begin that everybody may bind, unless the administrator has moved it.
+FIRST_FREE_PORT = 1024
+
 
 class ServerPort:
     """One endpoint with a protocol factory behind it. `bind`, `start`, then `drain`, each once.
@@ -151,7 +154,7 @@ class ServerPort:
             self._listen(reactor, reception, environment() if environ is None else environ)
         except ListenError as exc:
             self._close_listeners()
-            raise _named(exc, self.describe()) from exc
+            raise _named(exc, self.describe(), self.endpoint) from exc
         except ConfigurationError:
             self._close_listeners()
             raise
@@ -275,7 +278,7 @@ class DatagramPort:
                 self._factory, endpoint.interface, endpoint.port, reuse_port=endpoint.reuse_port
             )
         except ListenError as exc:
-            raise _named(exc, self.describe()) from exc
+            raise _named(exc, self.describe(), endpoint) from exc
         self._address = self._transport.get_extra_info("sockname", "")
 
     def start(self) -> None:
@@ -298,6 +301,12 @@ class DatagramPort:
         return succeed(0)
 
 
-def _named(exc: ListenError, name: str) -> ListenError:
-    """Return the same error, whose message says which server it was."""
-    return type(exc)(f"{name}: {exc}", exc.code)
+def _named(exc: ListenError, name: str, endpoint: Endpoint) -> ListenError:
+    """Return the same error, whose message says which server it was, and perhaps what to do."""
+    number = endpoint.port if isinstance(endpoint, (TCPEndpoint, TLSEndpoint)) else FIRST_FREE_PORT
+    advice = ""
+    if exc.code == "EACCES" and number < FIRST_FREE_PORT:
+        advice = f"; ports below {FIRST_FREE_PORT} are often root's"
+    elif exc.code == "EADDRINUSE" and isinstance(endpoint, UnixEndpoint):
+        advice = ", or a file that is no socket is in its place"
+    return type(exc)(f"{name}: {exc}{advice}", exc.code)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import typing
 
-from portable.wrapping import WrappedTransport
+from portable.prefixed import PrefixedTransport
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.listener.proxyheader import ProxyHeader
     from portable.transport import Transport
 
 __all__ = ["ProxiedTransport"]
 
 
-class ProxiedTransport(WrappedTransport):
-    """A connection that a proxy relays, seen as if its client were directly connected."""
+class ProxiedTransport(PrefixedTransport):
+    """A connection that a proxy relays, seen as if its client were directly connected.
+
+    Args:
+        header: what the proxy told.
+        received: what came behind the header.
+    """
 
     __slots__ = ("_header",)
 
-    def __init__(self, below: Transport, header: ProxyHeader) -> None:
-        super().__init__(below)
+    def __init__(self, below: Transport, header: ProxyHeader, received: bytes, clock: Clock) -> None:
+        super().__init__(below, received, clock)
         self._header = header
 
     def get_extra_info(self, name: str, default: typing.Any = None) -> typing.Any:

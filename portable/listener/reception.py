@@ -126,7 +126,7 @@ class Reception:
         if tls is None or (from_proxy and not self._inside_tls):
             guard.serve(transport, HeaderReader(self._drop, functools.partial(self._header_read, guard)))
         else:
-            self._start_tls(guard, transport, tls, b"", from_proxy)
+            self._start_tls(guard, transport, tls, from_proxy)
 
     def connection_lost(self, guard: Guard) -> None:
         """Forget a connection."""
@@ -156,29 +156,29 @@ class Reception:
             return protocol
         return ThrottledTransport(transport, protocol, self._throttle, self._clock)
 
-    def _proxied(self, guard: Guard, transport: Transport, header: ProxyHeader) -> Transport | None:
+    def _proxied(
+        self, guard: Guard, transport: Transport, header: ProxyHeader, rest: bytes
+    ) -> ProxiedTransport | None:
         """Return the transport for what a header tells; None if its client has too many connections."""
         if not self._table.admit_peer(guard, header.source):
             transport.abort()
             return None
-        # Without a source the proxy speaks for itself.
-        return transport if header.source is None else ProxiedTransport(transport, header)
+        return ProxiedTransport(transport, header, rest, self._clock)
 
     def _header_read(self, guard: Guard, transport: Transport, header: ProxyHeader, rest: bytes) -> None:
-        proxied = self._proxied(guard, transport, header)
+        proxied = self._proxied(guard, transport, header, rest)
         if proxied is None:
             return
         if self._tls is not None:
-            self._start_tls(guard, proxied, self._tls, rest, False)
-            return
-        self._received(guard)
-        guard.serve(proxied, self._protocol(proxied), rest)
+            self._start_tls(guard, proxied, self._tls, False)
+        else:
+            self._received(guard)
+            guard.serve(proxied, self._protocol(proxied))
+        proxied.deliver()
 
-    def _start_tls(
-        self, guard: Guard, transport: Transport, options: TLSOptions, rest: bytes, header_follows: bool
-    ) -> None:
+    def _start_tls(self, guard: Guard, transport: Transport, options: TLSOptions, header_follows: bool) -> None:
         factory = functools.partial(self._shaken_hands, guard, header_follows)
-        guard.serve(transport, TLSTransport(options, factory=factory), rest)
+        guard.serve(transport, TLSTransport(options, factory=factory))
 
     def _shaken_hands(self, guard: Guard, header_follows: bool) -> StreamProtocol:
         if header_follows:
@@ -187,12 +187,11 @@ class Reception:
         return self._protocol(typing.cast("TLSTransport", guard.protocol))
 
     def _header_read_in_tls(self, guard: Guard, tls: Transport, header: ProxyHeader, rest: bytes) -> None:
-        proxied = self._proxied(guard, tls, header)
+        proxied = self._proxied(guard, tls, header, rest)
         if proxied is None:
             return
         self._received(guard)
         protocol = self._protocol(proxied)
         tls.set_protocol(protocol)
         protocol.connection_made(proxied)
-        if rest and not proxied.is_closing():
-            protocol.data_received(rest)
+        proxied.deliver()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from portable.tls.options import TLSOptions, client_options, context_options, server_options
 from portable.tls.reload import CertificateWatch
-from portable.tls.transport import TLSTransport, tls_factory, upgrade
+from portable.tls.starting import tls_factory, upgrade
+from portable.tls.transport import TLSTransport
 
 __all__ = [
     "CertificateWatch",

@@ -13,7 +13,7 @@ import ssl
 import typing
 from dataclasses import dataclass
 
-from portable.errors import ConfigurationError, FileError
+from portable.errors import ConfigurationError, FileError, describe
 from portable.files import read_file
 
 __all__ = ["Identity", "Leaf", "host_names", "load_authorities", "load_identity", "not_after"]
@@ -136,7 +136,7 @@ def _read_pem(path: str) -> str:
     try:
         data = read_file(path, MAX_FILE)
     except FileError as exc:
-        raise ConfigurationError(f"cannot be read ({exc.code}): {exc}", path) from exc
+        raise ConfigurationError(f"cannot be read: {describe(exc.code)}", path) from exc
     if data[:1] == b"\x30" and b"-----BEGIN" not in data:
         raise ConfigurationError(
             "is in DER form, not PEM; convert it with `openssl x509` or `openssl pkey`", path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import ssl
+import sys
 import typing
 
 from portable.errors import CertificateError, TLSError
@@ -11,7 +13,7 @@ from portable.errors import CertificateError, TLSError
 if typing.TYPE_CHECKING:
     from portable.tls.options import TLSOptions
 
-__all__ = ["MAX_HANDSHAKE", "READ_SIZE", "SLICE", "Engine", "tls_error"]
+__all__ = ["AGREED", "MAX_HANDSHAKE", "READ_SIZE", "SLICE", "Engine", "tls_error"]
 
 # Bytes. What a peer may send before the handshake is done. Chains of certificates stay below 20 KB,
 # post-quantum ones too.
@@ -40,6 +42,7 @@ _REASONS = {
     "NO_SHARED_CIPHER": "the peer and we have no cipher suite in common",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer sent no certificate",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record was changed on its way",
+    "CALLBACK_FAILED": "the peer asked for a host name that is not ASCII",
 }
 
 
@@ -58,6 +61,25 @@ def tls_error(exc: ssl.SSLError) -> TLSError:
     if "PEER_DID_NOT_RETURN" in reason:
         return CertificateError(message)
     return TLSError(message)
+
+
+@contextlib.contextmanager
+def _no_traceback_for_names() -> typing.Iterator[None]:
+    """Keep the ssl module from printing a traceback when a client asks for a host name that is not ASCII.
+
+    It refuses the handshake as it should (RFC 6066 3), but anybody could fill our standard error with that.
+    """
+    hook = sys.unraisablehook
+
+    def tell(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+            hook(unraisable)
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 class Engine:
@@ -119,7 +141,8 @@ class Engine:
         """
         while True:
             try:
-                self.tls.do_handshake()
+                with _no_traceback_for_names():
+                    self.tls.do_handshake()
                 return True
             except ssl.SSLWantReadError:
                 if not self._give():
@@ -179,3 +202,19 @@ class Engine:
         except ssl.SSLError:
             # As a rule SSLWantReadError: the peer's close_notify is not here yet, and need not come.
             return
+
+
+def _cipher(engine: Engine) -> str | None:
+    cipher = engine.tls.cipher()
+    return None if cipher is None else cipher[0]
+
+
+# What the ends have agreed on, by the names of `Transport.get_extra_info`; known when the handshake is done.
+AGREED: dict[str, typing.Callable[[Engine], object]] = {
+    # An unverified certificate is shown as {}: nobody should take it for one.
+    "peercert": lambda engine: engine.tls.getpeercert() or None,
+    "tls_version": lambda engine: engine.tls.version(),
+    "tls_cipher": _cipher,
+    "alpn_protocol": lambda engine: engine.tls.selected_alpn_protocol(),
+    "server_name": lambda engine: engine.server_name,
+}

@@ -79,7 +79,6 @@ class TLSOptions:
         self._loaded = spec.load()
         self._session: ssl.SSLSession | None = None
         self.failures = LogPace()
-        self.warn_of_expiry()
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -143,14 +142,14 @@ class TLSOptions:
         try:
             self._loaded = self._spec.load()
         except ConfigurationError as exc:
-            logger.error("Cannot reload certificates, going on with the old ones: %s", exc)
+            logger.error("cannot reload certificates, going on with the old ones: %s", exc)
             return False
         except Exception:
             # A file that vanished between two looks at it, say. Whatever it is, the old ones still work.
-            logger.exception("Cannot reload certificates, going on with the old ones")
+            logger.exception("cannot reload certificates, going on with the old ones")
             return False
         for path in self._loaded.expiries:
-            logger.info("Loaded the certificate %s", path)
+            logger.info("loaded the certificate %s", path)
         self.warn_of_expiry()
         return True
 
@@ -160,9 +159,9 @@ class TLSOptions:
         for path, when in self._loaded.expiries.items():
             date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
             if when <= now:
-                logger.warning("The certificate %s expired at %s", path, date)
+                logger.warning("the certificate %s expired at %s", path, date)
             elif when - now < NEAR_EXPIRY:
-                logger.warning("The certificate %s expires soon, at %s", path, date)
+                logger.warning("the certificate %s expires soon, at %s", path, date)
 
     def _signature(self) -> list[tuple[int, int, int, int] | None]:
         return [_file_signature(path) for path in self.paths()]

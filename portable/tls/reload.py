@@ -16,7 +16,8 @@ DAY = 24 * 3600.0
 
 
 class CertificateWatch:
-    """Reloads certificates soon after their files have changed, and warns once a day of those near their end.
+    """Reloads certificates soon after their files have changed, and warns at once and then once a day of those
+    near their end.
 
     Looks at the files' identity and time of change every `interval` seconds: that works on every system and
     file system, and sees a swapped link to a folder. Certificate and key need not change at the same moment: a
@@ -34,6 +35,7 @@ class CertificateWatch:
         self._interval = interval
         self._next_warning = clock.time() + DAY
         self._timer: Timer | None = clock.call_later(interval, self._look)
+        options.warn_of_expiry()
 
     def stop(self) -> None:
         """Look no more. Idempotent."""

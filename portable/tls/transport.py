@@ -11,8 +11,12 @@ The inner protocol sees what every transport gives it (see `portable.protocol`).
 - A stream that ends without close_notify may have been cut by anyone on the path: `connection_lost` gets
   TLSTruncated, and `eof_received` is not called.
 - `close` sends close_notify after everything written, and does not wait for the peer's (RFC 8446 6.1 lets us).
-  Only a client that has not read anything waits for the end of the stream, LINGER seconds at most: the server's
-  session tickets may be on their way, and a system that closes with data unread drops what it has not sent.
+  During the handshake it lets that complete first, in LINGER seconds at most: before it is done TLS has no
+  farewell, and the peer would have to take the end for a failure. Only a server that has not heard anything
+  yet, and has nothing to send, closes at once.
+- A client that closes and has not read anything waits for the end of the stream, LINGER seconds at most: the
+  server's session tickets may be on their way, and a system that closes with data unread drops what it has not
+  sent.
 
 What is written is encrypted at once and handed to the raw transport, which sends once for each turn of the
 loop. Calls to the inner protocol that a method such as `resume_reading` causes must come later and from the
@@ -30,11 +34,10 @@ from portable.errors import (
     ConnectionLost,
     ConnectionTimedOut,
     LocalProtocolError,
-    RemoteProtocolError,
     TLSError,
     TLSTruncated,
 )
-from portable.tls.engine import MAX_HANDSHAKE, SLICE, Engine
+from portable.tls.engine import AGREED, MAX_HANDSHAKE, SLICE, Engine
 from portable.tls.sendqueue import SendQueue
 
 if typing.TYPE_CHECKING:
@@ -44,7 +47,7 @@ if typing.TYPE_CHECKING:
     from portable.tls.options import TLSOptions
     from portable.transport import Buffer, Transport
 
-__all__ = ["LINGER", "UPGRADE_TIMEOUT", "TLSTransport", "tls_factory", "upgrade"]
+__all__ = ["LINGER", "UPGRADE_TIMEOUT", "TLSTransport"]
 
 logger = logging.getLogger("portable.tls")
 
@@ -59,7 +62,7 @@ MAX_UNREAD_ANSWERS = 64 * 1024
 
 
 class TLSTransport:
-    """TLS on top of another transport. Made by `tls_factory` and `upgrade`.
+    """TLS on top of another transport. Made by `tls_factory` and `upgrade` (see `portable.tls.starting`).
 
     Satisfies both `portable.transport.Transport` and `portable.protocol.StreamProtocol`; the latter's methods
     are for the raw transport only.
@@ -118,7 +121,7 @@ class TLSTransport:
         """Fires when the handshake is done and the inner protocol has its `connection_made`; fails with a
         TransportError if the connection ends before that. Each use gives another Deferred.
         """
-        if self.handshake_done:
+        if self.handshake_done and self._protocol is not None:
             return succeed(None)
         if self._lost:
             return fail(self._error or ConnectionAborted("closed during the TLS handshake"))
@@ -187,9 +190,9 @@ class TLSTransport:
         self._queue.clear(error)
         if not self.handshake_done:
             self._log_failure(error)
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                waiter.errback(error or ConnectionAborted("closed during the TLS handshake"))
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.errback(error or ConnectionAborted("closed during the TLS handshake"))
         if self._protocol is not None:
             self._protocol.connection_lost(error)
 
@@ -245,19 +248,19 @@ class TLSTransport:
         return False
 
     def close(self) -> None:
-        """See `portable.transport.Transport.close`.
-
-        What was written before the handshake is done still waits for it, but not longer than LINGER seconds.
+        """See `portable.transport.Transport.close`. A handshake that has begun goes on, and what was written
+        waits for it, but not longer than LINGER seconds; `abort` does not wait.
         """
         if self._closing:
             return
         self._closing = True
-        if not self._queue:
-            self._finish()
-        elif self.handshake_done:
+        begun = self._handshake_bytes > 0 or not self._options.server_side
+        if not self.handshake_done and (self._queue or begun):
+            self._start_linger()
+        elif self._queue:
             self._schedule()
         else:
-            self._start_linger()
+            self._finish()
 
     def abort(self) -> None:
         """See `portable.transport.Transport.abort`."""
@@ -312,9 +315,9 @@ class TLSTransport:
             return self._bytes_sent
         if name == "ssl_object":
             return self._engine.tls
-        if name not in _TLS_FACTS:
+        if name not in AGREED:
             return self._raw.get_extra_info(name, default)
-        value = _TLS_FACTS[name](self._engine) if self.handshake_done else None
+        value = AGREED[name](self._engine) if self.handshake_done else None
         return default if value is None else value
 
     def set_protocol(self, protocol: StreamProtocol) -> None:
@@ -357,21 +360,32 @@ class TLSTransport:
         try:
             done = self._engine.handshake()
         except TLSError as exc:
-            self._fail(exc)
+            self._shake_failed(exc)
             return
         self._flush()
         if done:
             self._begin()
         elif self._handshake_bytes > MAX_HANDSHAKE:
-            self._fail(TLSError(f"the peer sent more than {MAX_HANDSHAKE} bytes and the handshake is not done"))
+            excess = f"the peer sent more than {MAX_HANDSHAKE} bytes and the handshake is not done"
+            self._shake_failed(TLSError(excess))
         elif self._raw_eof:
-            self._fail(TLSTruncated("the peer closed the connection during the TLS handshake"))
+            self._shake_failed(TLSTruncated("the peer closed the connection during the TLS handshake"))
+
+    def _shake_failed(self, error: TLSError) -> None:
+        if self._closing and not self._queue:
+            # It went on for the sake of a farewell only. To whoever has closed, this end is as good.
+            self._flush()
+            self._finish()
+        else:
+            self._fail(error)
 
     def _begin(self) -> None:
         """The handshake is done: let everything pass that waited for it."""
         self.handshake_done = True
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._linger, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        self._linger = None
         if self._paused:
             self._raw.pause_reading()
         self._pump()
@@ -379,9 +393,10 @@ class TLSTransport:
             self._protocol = self._factory()
             self._protocol.connection_made(self)
         self._tell_flow()
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(None)
+        if self._protocol is not None:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
 
     def _deliver(self) -> None:
         """Give the protocol what has been received, until it pauses or closes."""
@@ -524,7 +539,7 @@ class TLSTransport:
         if self._error is None and self.handshake_done:
             self._raw.close()
             return
-        if self._error is None:
+        if self._error is None and self._queue:
             self._error = ConnectionTimedOut("the TLS handshake was not done in time after close")
         self.abort()
 
@@ -541,57 +556,3 @@ class TLSTransport:
         if count:
             peer = self._raw.get_extra_info("peername")
             logger.info("%d TLS handshake(s) failed, the last with %s: %s", count, peer, error)
-
-
-def _cipher(engine: Engine) -> str | None:
-    cipher = engine.tls.cipher()
-    return None if cipher is None else cipher[0]
-
-
-_TLS_FACTS: dict[str, typing.Callable[[Engine], object]] = {
-    # An unverified certificate is shown as {}: nobody should take it for one.
-    "peercert": lambda engine: engine.tls.getpeercert() or None,
-    "tls_version": lambda engine: engine.tls.version(),
-    "tls_cipher": _cipher,
-    "alpn_protocol": lambda engine: engine.tls.selected_alpn_protocol(),
-    "server_name": lambda engine: engine.server_name,
-}
-
-
-def tls_factory(factory: ProtocolFactory, options: TLSOptions) -> typing.Callable[[], TLSTransport]:
-    """Return a factory for listeners and connects whose connections speak TLS from the first byte on.
-
-    What it makes sits between the raw transport and the protocol from `factory`, which is called when the
-    handshake is done, so that `connection_made` can ask for `alpn_protocol`, `server_name` and `peercert`. If
-    the handshake fails, `factory` is not called and the log tells why. Whoever connects waits for `handshake`:
-
-        tls = await reactor.connect(tls_factory(factory, options), host, port)
-        await tls.handshake
-        protocol = tls.get_protocol()
-    """
-
-    def make() -> TLSTransport:
-        return TLSTransport(options, factory=factory)
-
-    return make
-
-
-def upgrade(transport: Transport, options: TLSOptions, unread: int) -> TLSTransport:
-    """Speak TLS from the next byte on: what backends do in `Transport.start_tls`, which see.
-
-    Raises:
-        RemoteProtocolError: `unread` is not 0. The connection must be closed.
-        LocalProtocolError: `transport` is closing, speaks TLS already, or does not know its reactor.
-    """
-    protocol = transport.get_protocol()
-    if isinstance(protocol, TLSTransport) or transport.get_extra_info("tls_version") is not None:
-        raise LocalProtocolError("the connection speaks TLS already")
-    if transport.is_closing():
-        raise LocalProtocolError("the connection is closing: too late for TLS")
-    if unread:
-        # CVE-2011-0411: they came in clear, and anyone on the path may have added them.
-        raise RemoteProtocolError(f"{unread} bytes came in clear after the request to begin TLS")
-    tls = TLSTransport(options, protocol=protocol)
-    transport.set_protocol(tls)
-    tls.connection_made(transport)
-    return tls

@@ -16,7 +16,7 @@ class AccessRecord(typing.NamedTuple):
     Attributes:
         peer: the client's address, as the transport says.
         time: when the request's head was complete, in seconds since 1970.
-        method, target: "" where the request was refused before they were known to be well-formed.
+        method, target: "" where a line of the head was refused, or the time was up before it was whole.
         version: "HTTP/1.1", "HTTP/1.0" or "".
         status: of the answer; 499 if the client was gone before there was one.
         bytes_sent: of the body, without head and coding.

@@ -8,7 +8,7 @@ What a connection is doing, and what limits the time for it:
     BODY     it waits for the request's body         body_grace, min_body_rate
     SEND     a long answer is being sent             write_timeout, min_write_rate: see `_check_progress`
     DISCARD  the body nobody read goes by            body_grace, min_body_rate
-    LINGER   the last answer is sent; the client may have sent more, which is dropped    linger_timeout
+    LINGER   what still comes after the last one     linger_timeout, linger_time: see `_linger_on`
     CLOSING  the transport flushes                   write_timeout, min_write_rate
     CLOSED   the connection is lost
 
@@ -65,12 +65,12 @@ class HTTPServer(Protocol):
         "_body_time",
         "_broken",
         "_continue",
-        "_deadline",
         "_discarded",
         "_draining",
         "_eof",
         "_high",
         "_keep_alive",
+        "_linger_since",
         "_lingered",
         "_local",
         "_mark",
@@ -87,7 +87,6 @@ class HTTPServer(Protocol):
         "_started",
         "_state",
         "_timer",
-        "_timer_when",
         "_transport",
         "_waiter",
     )
@@ -99,8 +98,6 @@ class HTTPServer(Protocol):
         self._parser = RequestParser(site.limits)
         self._state = _IDLE
         self._timer: Timer | None = None
-        self._timer_when = 0.0
-        self._deadline = 0.0
         # The request being answered, and what its resource promised.
         self._request: Request | None = None
         self._rendering: Deferred[Response] | None = None
@@ -124,6 +121,7 @@ class HTTPServer(Protocol):
         self._paused = False
         self._eof = False
         self._draining = False
+        self._linger_since = 0.0
         self._lingered = 0
         # How many bytes had left when we last looked.
         self._mark = 0
@@ -147,9 +145,9 @@ class HTTPServer(Protocol):
         """See `Protocol.data_received`."""
         state = self._state
         if state >= _LINGER:
-            self._lingered += len(data)
-            if state == _LINGER and self._lingered > self._site.limits.linger_bytes:
-                self._close()
+            if state == _LINGER:
+                self._lingered += len(data)
+                self._linger_on()
             return
         parser = self._parser
         parser.receive_data(data)
@@ -216,7 +214,9 @@ class HTTPServer(Protocol):
     def drain(self) -> None:
         """Take no further request; close when the answer under way is complete, at once if there is none."""
         self._draining = True
-        if self._request is None and self._state < _LINGER:
+        if self._state == _DISCARD:
+            self._linger()
+        elif self._request is None and self._state < _LINGER:
             self._close()
 
     # Requests.
@@ -303,19 +303,18 @@ class HTTPServer(Protocol):
         """Let it work for as long as it likes, unless the client may be gone."""
         if self._eof:
             self._arm(self._site.limits.half_closed_timeout)
-        else:
-            self._deadline = 0.0
 
     def _refuse(self, error: RefusedRequest) -> None:
-        """Answer something that is no request."""
-        self._site.log_refusal(self._peer, error)
+        """Answer something that is no request, or none that we take."""
+        request = self._parser.refused
+        self._site.log_refusal(self._peer, error, request)
         self._keep_alive = False
         self._answer = self._sent = 0
         site = self._site
         if site.access_log is not None:
             self._started = site.wall_clock()
         self._broken = error
-        self._write_answer(None, error_page(error.status, RULES[error.rule].reason))
+        self._write_answer(request, error_page(error.status, RULES[error.rule].reason))
 
     def _rendered(self, response: object) -> None:
         if isinstance(response, Response):
@@ -534,60 +533,52 @@ class HTTPServer(Protocol):
         self._transport.resume_reading()
         self._parser = RequestParser(self._site.limits)
         self._state = _LINGER
-        self._arm(self._site.limits.linger_timeout)
+        self._linger_since = self._site.clock.time()
+        self._linger_on()
+
+    def _linger_on(self) -> None:
+        """Drop what the client still sends, until its end, as long as it sends fast enough."""
+        limits = self._site.limits
+        allowed = min(limits.linger_timeout + self._lingered / limits.min_body_rate, limits.linger_time)
+        left = self._linger_since + allowed - self._site.clock.time()
+        self._arm(min(left, limits.linger_timeout))
 
     def _close(self) -> None:
         """Close, but no sooner than what was written has left."""
         self._state = _CLOSING
         self._mark = -1
+        self._arm(self._site.limits.write_timeout)
         self._transport.close()
 
     # Time.
 
     def _arm(self, seconds: float) -> None:
-        """Have `_time_is_up` called in `seconds`. Putting it off costs no more than a comparison."""
-        when = self._site.clock.time() + seconds
-        self._deadline = when
-        timer = self._timer
-        if timer is None:
-            self._timer = self._site.clock.call_at(when, self._tick)
-        elif when < self._timer_when:
-            timer.reset(seconds)
+        """Have `_time_is_up` called in `seconds`, and not before. Putting it off costs next to nothing."""
+        if self._timer is None:
+            self._timer = self._site.clock.call_later(seconds, self._time_is_up)
         else:
-            return
-        self._timer_when = when
-
-    def _tick(self) -> None:
-        self._timer = None
-        deadline = self._deadline
-        if not deadline:
-            return
-        left = deadline - self._site.clock.time()
-        if left > 0:
-            self._arm(left)
-        else:
-            self._time_is_up()
+            self._timer.reset(seconds)
 
     def _time_is_up(self) -> None:
+        self._timer = None
         state = self._state
         if state == _IDLE:
             if self._transport.get_write_buffer_size():
                 self._check_progress()
             else:
                 self._close()
-                self._arm(self._site.limits.write_timeout)
         elif state == _HEAD:
             self._refuse(RefusedRequest("request-timeout"))
         elif state == _BODY or self._waiter is not None:
             self._break_body("body-timeout")
         elif state == _RENDER:
-            # The client ended its side long ago, and there is still no answer.
-            self._transport.abort()
+            if self._eof:
+                # The client ended its side long ago, and there is still no answer.
+                self._transport.abort()
         elif state == _DISCARD:
             self._linger()
         elif state == _LINGER:
             self._close()
-            self._arm(self._site.limits.write_timeout)
         else:
             self._check_progress()
 

@@ -44,10 +44,11 @@ class Limits:
     # time; else the client does not read, and holds a file or a buffer.
     write_timeout: float = 30.0
     min_write_rate: float = 128
-    # After an answer that ends the connection, what the client still sends is read and dropped for this long
-    # and this much: closing with data unread would reset the connection, and the answer would be lost.
+    # After an answer that ends the connection, what the client still sends is read and dropped until it sends
+    # nothing for linger_timeout, or less than min_body_rate, for linger_time at most: closing with data unread
+    # would reset the connection, and who sends all of a long body before reading would not see the answer.
     linger_timeout: float = 2.0
-    linger_bytes: int = 1024 * 1024
+    linger_time: float = 30.0
     # A client that is gone and one that only ended its sending look alike. An answer under way may take this
     # much longer to begin; once it has begun, what it is made from may be silent for one write_timeout.
     half_closed_timeout: float = 10.0

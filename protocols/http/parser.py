@@ -47,9 +47,6 @@ _FRAMING = {
     "host": "host-repeated",
     "transfer-encoding": "transfer-coding-repeated",
 }
-# RFC 9110 8.6: methods whose body means something, so its absence is a mistake.
-_LENGTH_REQUIRED = frozenset(["PATCH", "POST", "PUT"])
-
 # Never added to: each chunked body gets its own.
 _NO_TRAILERS = Headers()
 
@@ -79,6 +76,7 @@ class RequestParser:
         "_skipped",
         "_trailer_bytes",
         "body_ended",
+        "refused",
         "trailers",
     )
 
@@ -103,6 +101,8 @@ class RequestParser:
         # Whether the body of the last request was taken whole. True before the first request.
         self.body_ended = True
         self.trailers = _NO_TRAILERS
+        # The request whose lines break no rule, but which was refused for what they mean together.
+        self.refused: Request | None = None
 
     def receive_data(self, data: bytes) -> None:
         """Buffer `data`. Never raises: see `next_request` and `next_body`."""
@@ -232,23 +232,27 @@ class RequestParser:
                     value = framing[name] + "," + value
                 framing[name] = value
         request = Request(method, target, Headers(items), (1, 1) if is_1_1 else (1, 0))
-        if "host" in framing:
-            request.host = check_host(framing["host"])
-        elif is_1_1:
-            raise RefusedRequest("host-missing")
-        if target[0] not in "/*":
-            host, rest = split_absolute(target)
-            if request.host and request.host != host:
-                raise RefusedRequest("target-host-mismatch")
-            request.host = host
-            request.path, _, request.query = rest.partition("?")
-        self._frame(request, framing)
-        connection = framing.get("connection")
-        if connection is None:
-            request.keep_alive = is_1_1
-        else:
-            options = list_members(connection)
-            request.keep_alive = "close" not in options and (is_1_1 or "keep-alive" in options)
+        try:
+            if "host" in framing:
+                request.host = check_host(framing["host"])
+            elif is_1_1:
+                raise RefusedRequest("host-missing")
+            if target[0] not in "/*":
+                host, rest = split_absolute(target)
+                if request.host and request.host != host:
+                    raise RefusedRequest("target-host-mismatch")
+                request.host = host
+                request.path, _, request.query = rest.partition("?")
+            self._frame(request, framing)
+            connection = framing.get("connection")
+            if connection is None:
+                request.keep_alive = is_1_1
+            else:
+                options = list_members(connection)
+                request.keep_alive = "close" not in options and (is_1_1 or "keep-alive" in options)
+        except RefusedRequest:
+            self.refused = request
+            raise
         self._skipped = False
         return request
 
@@ -269,8 +273,6 @@ class RequestParser:
             length = content_length(framing["content-length"])
             if length > self._limits.max_body:
                 raise RefusedRequest("body-too-large")
-        elif request.method in _LENGTH_REQUIRED:
-            raise RefusedRequest("length-required")
         if is_1_1 and "expect" in framing:
             # RFC 9110 10.1.1; a client of HTTP/1.0 cannot mean it.
             if framing["expect"].lower() != "100-continue":

@@ -13,6 +13,7 @@ if typing.TYPE_CHECKING:
     from protocols.http.request import Request
 
 __all__ = [
+    "PAGE_STYLE",
     "Page",
     "Resource",
     "Tree",
@@ -124,6 +125,13 @@ class Tree:
         return self._index.render(request)
 
 
+# Of small pages. On the root: on the body it would leave the page white in a browser that is dark.
+PAGE_STYLE = (
+    "html{color-scheme:light dark}"
+    "body{font:16px/1.5 system-ui,sans-serif;margin:15vh auto;max-width:36rem;padding:0 1rem}"
+)
+
+
 def error_page(status: int, detail: str = "", headers: typing.Iterable[tuple[str, str]] = ()) -> Response:
     """Return a small page that shows a status.
 
@@ -137,8 +145,7 @@ def error_page(status: int, detail: str = "", headers: typing.Iterable[tuple[str
         '<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
         f"<title>{title}</title>\n"
-        "<style>body{font:16px/1.5 system-ui,sans-serif;margin:15vh auto;max-width:36rem;padding:0 1rem;"
-        "color-scheme:light dark}</style>\n"
+        f"<style>{PAGE_STYLE}</style>\n"
         f"<h1>{title}</h1>\n{text}</html>\n"
     )
     return Response(

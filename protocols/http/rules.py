@@ -60,7 +60,6 @@ RULES: dict[str, Rule] = {
     "length-repeated": Rule(400, "There is more than one Content-Length field."),
     "length-syntax": Rule(400, "Content-Length is not a plain decimal number."),
     "length-and-transfer-coding": Rule(400, "There is both a Content-Length and a Transfer-Encoding field."),
-    "length-required": Rule(411, "This method needs a Content-Length or a chunked body."),
     "transfer-coding-repeated": Rule(400, "There is more than one Transfer-Encoding field."),
     "transfer-coding-syntax": Rule(400, "Transfer-Encoding does not end with one chunked."),
     "transfer-coding-unknown": Rule(501, "The only transfer coding implemented is chunked."),

@@ -61,7 +61,7 @@ class SiteState:
         """Tell the access log of an answer, if there is one.
 
         Args:
-            request: None if it was refused before it was known to be well-formed.
+            request: None if its head was not whole, or a line of it was refused.
             peer, began, status, sent: see `AccessRecord`.
         """
         if self.access_log is None:

@@ -30,6 +30,7 @@ from portable.errors import (
     TransportError,
     connect_error,
 )
+from portable.prefixed import PrefixedTransport
 from portable.protocol import Protocol
 from portable.transport import Address
 from protocols.socks import v4, v5
@@ -37,6 +38,7 @@ from protocols.socks.incoming import Incoming
 from protocols.socks.messages import Command, Outcome, Request
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock
     from portable.protocol import StreamProtocol
     from portable.reactor import Reactor
     from portable.transport import Transport
@@ -127,7 +129,7 @@ class SocksEndpoint:
                 await negotiation.request_v5(request, self._login())
             else:
                 await negotiation.request_v4(request)
-            return negotiation.hand_over(factory)
+            return negotiation.hand_over(factory, reactor)
         except Exception:
             negotiation.transport.abort()
             raise
@@ -152,7 +154,7 @@ class _Negotiation(Protocol):
     def __init__(self) -> None:
         self.transport: Transport
         self._incoming = Incoming()
-        self._successor: StreamProtocol | None = None
+        self._handed_over: PrefixedTransport | None = None
 
     def connection_made(self, transport: Transport) -> None:
         """See `Protocol.connection_made`."""
@@ -161,11 +163,9 @@ class _Negotiation(Protocol):
     def data_received(self, data: bytes) -> None:
         """See `Protocol.data_received`."""
         self._incoming.receive_data(data)
-        if self._successor is not None and not self.transport.is_closing():
-            # The target may be the one that speaks first.
-            rest = self._incoming.take_remainder()
-            if rest:
-                self._successor.data_received(rest)
+        if self._handed_over is not None:
+            # Whoever waited for the connection has it by now.
+            self._handed_over.deliver()
 
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
@@ -197,12 +197,16 @@ class _Negotiation(Protocol):
         reply = await self._incoming.next(v5.read_reply)
         _check(reply.outcome)
 
-    def hand_over(self, factory: typing.Callable[[], P]) -> P:
+    def hand_over(self, factory: typing.Callable[[], P], clock: Clock) -> P:
         """Give the connection to a new protocol."""
         protocol = factory()
-        self._successor = protocol
+        transport = self.transport
+        # The target may be the one that speaks first.
+        early = self._incoming.take_remainder()
+        if early:
+            transport = self._handed_over = PrefixedTransport(transport, early, clock)
         self.transport.set_protocol(protocol)
-        protocol.connection_made(self.transport)
+        protocol.connection_made(transport)
         return protocol
 
 

@@ -48,7 +48,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["SocksServer"]
 
-_log = logging.getLogger("portable.socks")
+_log = logging.getLogger("protocols.socks")
 
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 -- said in replies that have no address to tell
 
@@ -155,7 +155,7 @@ class SocksServer(RelayEnd):
             raise AssertionError("a second negotiation")
         version = await incoming.next(_peek_version)
         if version not in self._proxy.policy.speaks:
-            raise Refused(f"the client does not speak a version of SOCKS that is served here, but {version}")
+            raise Refused(f"the client speaks version {version}, which is not served here")
         if version == v4.VERSION:
             self._encode = v4.encode_reply
             request = await incoming.next(v4.read_request)
@@ -294,7 +294,8 @@ class SocksServer(RelayEnd):
         self._incoming = None
         self._ended_by_refusal = True
         outcome = _outcome_of(error)
-        if outcome is Outcome.FORBIDDEN:
+        # Whoever speaks a version that is not served cannot be told; whoever set this up should be.
+        if outcome is Outcome.FORBIDDEN or (self._encode is None and isinstance(error, Refused)):
             _log.info("refused %s: %s", self._peer, error)
         if self._encode is None:
             transport.abort()

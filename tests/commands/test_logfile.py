@@ -133,6 +133,24 @@ def test_what_cannot_be_rotated_goes_on_and_is_said_once(
     assert contents(tmp_path)["x.log"] == "dddddd\n"
 
 
+def test_whoever_asks_for_a_rotation_is_told_each_time_that_it_failed(
+    make: Callable[..., FileLog], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = make()
+    assert log.rotate()
+    say(log, "a")
+
+    def refuse(*words: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        assert [log.rotate(), log.rotate()] == [False, False]
+    assert (tmp_path / "x.log").read_text().count("cannot rotate the log") == 2
+    assert log.rotate()
+    assert contents(tmp_path)["x.log"] == ""
+
+
 def test_a_rotation_that_cannot_open_the_new_file_stays_in_the_old(
     make: Callable[..., FileLog], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,17 @@ def test_help_and_version(folder: Folder) -> None:
         (["web"], "nothing to serve"),
         (["web", "--path", ".", "--index", "a/b"], "--index: "),
         (["inetd", "--services", "bogus"], "bogus"),
+        (["web", "--path", ".", "--https", "0"], "--https: needs --certificate"),
+        (["web", "--path", ".", "--privkey", "k.pem"], "--privkey: goes with --https"),
+        (["web", "--path", ".", "--telnet-user", "a:b"], "--telnet-user: goes with --telnet"),
+        (["web", "--path", "\udcff"], "--path: has a NUL character, or bytes that are no UTF-8"),
+        (
+            ["socks", "--allow-from", "10.0.0.1/8"],
+            "'10.0.0.1/8' is no IP network; 10.0.0.0/8 is one",
+        ),
+        (["socks", "--allow-from", "x"], "--allow-from: 'x' is no IP network such as 10.0.0.0/8\n"),
+        (["ftp", "--root", ".", "--anonymous", "--require-tls"], "--require-tls: needs --certificate"),
+        (["ftp", "--root", ".", "--anonymous", "--masquerade", "x"], "--masquerade: 'x' is no IPv4 address"),
         (["ftp", "--root", "."], "nobody could log in"),
         (["finger"], "either --users FILE, or --system"),
         (["telnet"], "with an account"),
@@ -129,6 +140,18 @@ def test_wrong_usage_is_one_line_and_status_2(
         (["web", "--path", ".", "--logfile", "no/such/log"], "--logfile: "),
         (["socks", "--log", "no/such/log"], "--log: "),
         (["ftp", "--root", "bad.tap", "--anonymous"], "bad.tap' is not a folder"),
+        (["ftp", "--root", ".", "--passwords", "bad.tap"], "bad.tap: it is not UTF-8 text"),
+        (["ftp", "--root", ".", "--anonymous", "--certificate", "bad.tap"], "bad.tap: holds no certificate"),
+        (["socks", "--log", "."], "is a folder"),
+        (["socks", "--socks5", "--socks5-passwords", "bad.tap"], "bad.tap: it is not UTF-8 text"),
+        (["telnet", "--passwords", "bad.tap"], "bad.tap: it is not UTF-8 text"),
+        (["web", "--path", ".", "--https", "0", "--certificate", "bad.tap"], "bad.tap: holds no certificate"),
+        (["web", "--path", ".", "--telnet", "0", "--telnet-passwords", "bad.tap"], "it is not UTF-8 text"),
+        (
+            ["web", "--path", ".", "--listen", "tls:0:certificate=gone"],
+            "gone: cannot be read: there is no such file",
+        ),
+        (["finger", "--users", "/dev/null"], "'/dev/null': Invalid argument: it is no regular file"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_1(
@@ -163,6 +186,31 @@ def test_a_reader_that_goes_away_is_no_error(folder: Folder) -> None:
         check=False,
     )
     os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("word", ["--list", "--help"])
+def test_output_that_cannot_be_written_is_an_error(folder: Folder, word: str) -> None:
+    environ = {name: value for name, value in folder.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            folder.argv("mktap", word),
+            cwd=folder.path,
+            env=environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "mktap: cannot write to standard output: No space left on device\n"
+
+
+def test_output_that_the_caller_has_closed_is_none(folder: Folder) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *folder.argv("mktap", "--list")]
+    done = subprocess.run(
+        command, cwd=folder.path, env=folder.environ, stderr=subprocess.PIPE, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

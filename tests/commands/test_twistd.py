@@ -68,7 +68,8 @@ def test_what_cannot_be_loaded_is_refused(talk: Folder) -> None:
     assert "there is no reactor 'fast'" in refused(talk, "-y", "app.py", "-r", "fast")
     assert "no user 'no-such-user'" in refused(talk, "-y", "app.py", "--uid", "no-such-user")
     assert "log file" in refused(talk, "-y", "app.py", "-l", "no/such/folder/x.log")
-    assert "no/such" in refused(talk, "-y", "app.py", "-d", "no/such")
+    assert "--rundir: 'no/such': No such file" in refused(talk, "-y", "app.py", "-d", "no/such")
+    assert "--chroot: 'no/such' is not a folder" in refused(talk, "-y", "app.py", "--chroot", "no/such")
     assert "pid file" in refused(talk, "-y", "app.py", "--pidfile", "no/such/x.pid")
     assert "twistd.pid" not in talk.names()
 

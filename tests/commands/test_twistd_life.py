@@ -38,6 +38,16 @@ def test_a_daemon_is_ready_when_its_parent_returns(talk: Folder) -> None:
     assert talk.read("twistd.log").rstrip().endswith("stopped")
 
 
+def test_a_caller_may_have_closed_the_standard_streams(talk: Folder) -> None:
+    """As some who start daemons do. Otherwise the log would have got the number of standard output, say."""
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *talk.argv("twistd", "-y", "app.py")]
+    assert subprocess.run(command, cwd=talk.path, env=talk.environ, timeout=40, check=False).returncode == 0
+    pid = int(talk.read("twistd.pid"))
+    assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
+    talk.end(pid)
+    assert "listening: talk" in talk.read("twistd.log")
+
+
 def test_the_default_file_is_twistd_tap(folder: Folder) -> None:
     folder.mktap("-o", "twistd.tap", "portforward", "-p", "0", "-i", "127.0.0.1", "--to", "tcp:127.0.0.1:1")
     folder.end(folder.twistd())
@@ -195,7 +205,7 @@ def test_a_certificate_that_cannot_be_reloaded_is_not_called_reloaded(talk: Fold
     trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(talk.path / "server.pem")
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: "reloaded" in talk.read("out"))
-    assert "Cannot reload certificates, going on with the old ones: server.pem" in talk.read("out")
+    assert "cannot reload certificates, going on with the old ones: server.pem" in talk.read("out")
     assert "twistd: reloaded in part: " in talk.read("out")
     assert "twistd: reloaded\n" not in talk.read("out")
     issued.private_key_and_cert_chain_pem.write_to_path(talk.path / "server.pem")

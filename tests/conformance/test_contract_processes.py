@@ -274,8 +274,8 @@ def test_many_children_leave_nothing_behind(processes: Reactor) -> None:
         for parent in parents:
             ended(processes, parent)
             assert parent.returncode == 0
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+            with pytest.raises(ChildProcessError):
+                os.waitpid(parent.process.pid, os.WNOHANG)
 
 
 @pytest.mark.parametrize("descriptors", [True, False])

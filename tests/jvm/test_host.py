@@ -266,6 +266,8 @@ def test_main_explains_itself_and_its_failures(class_path: str, tmp_path: pathli
     assert "usage: java" in java(class_path, "portable.jvm.Main", "--help")
     for wrong in (["--what"], ["-f"], ["--drain", "x"], ["--drain", "-1"]):
         java(class_path, "portable.jvm.Main", *wrong, status=2)
+    # Java makes no path of it, as it knows only the characters of the locale.
+    java(class_path, "portable.jvm.Main", "-f", "\u00fc.tap", status=2, env={**environment(), "LC_ALL": "C"})
     java(class_path, "portable.jvm.Main", "-f", tmp_path / "none.tap", status=1)
     java(class_path, "portable.jvm.Main", "--python", "/nonexistent/python", status=1)
 

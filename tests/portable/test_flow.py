@@ -374,6 +374,21 @@ def test_relay_closes_what_lacks_nothing() -> None:
     assert not pair.b.aborted
 
 
+def test_relay_keeps_early_data_of_what_cannot_half_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(joined=False)
+    monkeypatch.setattr(pair.a, "can_write_eof", lambda: False)
+    monkeypatch.setattr(pair.one, "eof_received", lambda: RelayEnd.eof_received(pair.one) and False)
+    pair.a.receive(b"all of")
+    pair.a.receive(b" it")
+    pair.a.receive_eof()
+    assert not pair.one.lost
+    join(pair.one, pair.other)
+    pair.clock.advance(0)
+    assert pair.b.take() == b"all of it"
+    assert pair.b.eof_written
+    assert not pair.b.aborted
+
+
 def test_joining_after_one_end_was_lost_closes_the_other() -> None:
     pair = Pair(joined=False)
     pair.a.receive(b"early")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portable.errors import ConfigurationError
 from portable.logs import MAX_MESSAGE, JSONFormatter, TextFormatter, escaped, masked
 
 
@@ -103,8 +104,18 @@ def test_a_traceback_cannot_forge_records_or_tell_secrets() -> None:
 
 def test_without_tracebacks_the_error_itself_remains() -> None:
     text = TextFormatter(tracebacks=False).format(record("failed", exc_info=failure()))
-    assert text.split("\n")[1:] == ["  | ValueError: password=***\\x0d\\x0aforged"]
+    place = f"({__file__}, line {failure.__code__.co_firstlineno + 2})"
+    assert text.split("\n")[1:] == [f"  | ValueError: password=***\\x0d\\x0aforged {place}"]
     assert TextFormatter().format(record("fine", exc_info=(None, None, None))).endswith("fine")
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("no port"), SyntaxError("odd (x.py, line 1)")])
+def test_errors_that_say_it_all_get_no_place(error: Exception) -> None:
+    try:
+        raise error
+    except type(error):
+        text = TextFormatter(tracebacks=False).format(record("failed", exc_info=sys.exc_info()))
+    assert text.split("\n")[1:] == [f"  | {type(error).__name__}: {error}"]
 
 
 def test_a_record_that_cannot_be_formatted_is_shown_as_it_is() -> None:

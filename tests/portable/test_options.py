@@ -185,10 +185,17 @@ def test_repeatable_values_are_a_tuple_with_places_of_their_own() -> None:
     assert names.check([1, 2], "x") == (1, 2)
     with pytest.raises(ConfigurationError, match=r"x\[1\]"):
         names.check([1, "2"], "x")
-    too_many: tuple[typing.Any, ...] = (1, "1", {}, [], [1] * 1001)
+    too_many: tuple[typing.Any, ...] = ("1", {}, [], [1] * 1001)
     for wrong in too_many:
         with pytest.raises(ConfigurationError):
             names.check(wrong, "x")
+
+
+def test_a_single_value_is_one_of_a_repeatable_option() -> None:
+    """An option may become repeatable, and files made before are still read."""
+    assert option("path", (), repeatable=True).check("/a/b", "x") == ("/a/b",)
+    with pytest.raises(ConfigurationError, match=r"^x: "):
+        option("int", (), repeatable=True).check("1", "x")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def test_an_account_is_a_name_and_a_hash() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("bob", "has no password"),
+        # A log hides what follows the word password and a colon.
+        ("bob", "has no password; write"),
         ("bob:", "has no password"),
         (":secret", "cannot be the name"),
         (" bob:secret", "cannot be the name"),

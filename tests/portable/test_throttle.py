@@ -7,9 +7,14 @@ import typing
 import pytest
 
 from portable.errors import ConnectionLost, ConnectionReset, FileError
+from portable.flow import Pacer
 from portable.testing import ManualClock, MemoryTransport
 from portable.throttle import ThrottledTransport
+from portable.transport import HIGH_WATER
 from tests.portable.listening import Draining, Recorder
+
+if typing.TYPE_CHECKING:
+    from portable.transport import Transport
 
 RATE = 1000
 SLICE = 100
@@ -136,6 +141,21 @@ def test_the_end_of_an_empty_input_is_told_at_once() -> None:
     assert recorder.events == ["made", "eof", "lost"]
 
 
+@pytest.mark.parametrize("closed_before", [True, False])
+def test_what_was_written_is_sent_at_the_rate_after_the_end_of_the_input(closed_before: bool) -> None:
+    recorder = Recorder()
+    below, transport = throttled(recorder)
+    transport.write(bytes(1000))
+    if closed_before:
+        transport.close()
+    below.receive_eof()
+    below.clock.advance(0.5)
+    assert not recorder.lost
+    below.clock.advance(0.5)
+    assert len(below.written) == 1000
+    assert recorder.events == (["made", "lost"] if closed_before else ["made", "eof", "lost"])
+
+
 def test_a_connection_lost_between_a_write_and_its_pause_gets_no_pause() -> None:
     recorder = Recorder()
     below, transport = throttled(recorder)
@@ -237,7 +257,6 @@ def test_water_marks_tell_the_protocol_to_pause_and_resume() -> None:
 def test_a_slow_peer_is_waited_for() -> None:
     recorder = Recorder()
     below, transport = throttled(recorder, window=0)
-    below.set_write_buffer_limits(50)
     transport.writelines([bytes(500), bytes(500)])
     below.clock.advance(5)
     assert transport.get_write_buffer_size() == 1000
@@ -245,6 +264,46 @@ def test_a_slow_peer_is_waited_for() -> None:
     below.allow(None)
     below.clock.advance(2)
     assert len(below.written) == 1000
+
+
+class Producing(Recorder):
+    """Writes without end."""
+
+    pacer: Pacer
+
+    def connection_made(self, transport: Transport) -> None:
+        super().connection_made(transport)
+        self.clock = transport.get_extra_info("reactor")
+        self.pacer = Pacer(transport, self.clock, self._produce)
+
+    def _produce(self) -> bool:
+        self.transport.write(bytes(10_000))
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.pacer.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.pacer.resume_writing()
+
+
+@pytest.mark.parametrize("window", [0, 30_000])
+def test_a_producer_rests_while_a_slow_peer_is_waited_for(window: int) -> None:
+    """What waits below counts: else it would look again in every turn of the loop."""
+    recorder = Producing()
+    below = MemoryTransport(clock=ManualClock(), window=window)
+    below.connect(ThrottledTransport(below, recorder, 100_000_000, below.clock))
+    recorder.pacer.wake()
+    below.clock.advance(1)
+    assert recorder.events == ["made", "pause"]
+    assert below.clock.next_time() is None
+    assert recorder.transport.get_write_buffer_size() <= HIGH_WATER + 10_000
+    below.allow(200_000)
+    below.clock.advance(1)
+    assert recorder.events == ["made", "pause", "resume", "pause"]
+    assert below.clock.next_time() is None
 
 
 def test_only_bytes_are_written() -> None:

@@ -66,7 +66,7 @@ def test_both_directions_and_early_data() -> None:
 
 def test_a_server_that_refuses_costs_the_client_its_connection(caplog: pytest.LogCaptureFixture) -> None:
     case = Case(connected=False)
-    with caplog.at_level(logging.WARNING, "portable.portforward"):
+    with caplog.at_level(logging.WARNING, "protocols.portforward"):
         case.wanted.errback(ConnectionRefused("nobody there"))
         case.clock.advance(0)
     assert case.client.lost

@@ -428,6 +428,10 @@ SERVERS = (
         clients=(
             Client("curl: test.cgi", _curl("/test.cgi", status=200)),
             Client("curl: test.cgi, POST", _curl("/test.cgi/a%20b/c?q=1+2", "-d", "a=b", status=200)),
+            Client(
+                "curl: test.cgi, chunks",
+                _curl("/test.cgi", "-H", "Transfer-Encoding: chunked", "-d", "a=b", status=200),
+            ),
             Client("curl: test.cgi, HEAD", _curl("/test.cgi", "-I", status=200)),
             Client("curl: test.cgi, httpoxy", _curl("/test.cgi", "-H", "Proxy: evil", status=200)),
             Client("curl: 3 MB out", _curl("/large.cgi", "-o", "/dev/null", "-D", "-", status=200)),

@@ -34,7 +34,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["ActiveChannel", "ActiveMode", "PassiveChannel", "PassiveMode"]
 
-logger = logging.getLogger("portable.ftp")
+logger = logging.getLogger("protocols.ftp")
 
 
 class PassiveChannel:

@@ -27,7 +27,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["MAX_PRELIMINARY", "ControlConnection", "encode_command"]
 
-logger = logging.getLogger("portable.ftp")
+logger = logging.getLogger("protocols.ftp")
 
 # Replies 1yz to one command. RFC 959 knows of one.
 MAX_PRELIMINARY = 16
@@ -173,7 +173,7 @@ class ControlConnection(Protocol):
         self.send(verb, argument)
         return await self.next_reply(final=final)
 
-    def start_tls(self, options: TLSOptions) -> Deferred[TLSTransport]:
+    def start_tls(self, options: TLSOptions) -> Deferred[None]:
         """Speak TLS from now on; fires when the handshake is done. To be called before anything else happens
         after the reply to AUTH. Fails with a TLSError or with TimedOut; the connection is gone then.
 
@@ -189,14 +189,11 @@ class ControlConnection(Protocol):
             raise
         self.transport = tls
 
-        def shaken(_: None) -> TLSTransport:
-            return tls
-
         def failed(error: Exception) -> typing.NoReturn:
             tls.abort()
             raise error
 
-        return tls.handshake.timeout(self._reply_timeout, self._clock).add_callbacks(shaken, failed)
+        return tls.handshake.timeout(self._reply_timeout, self._clock).add_errback(failed)
 
     def close(self) -> None:
         """Close the connection. Idempotent."""

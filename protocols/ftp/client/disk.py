@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["download", "mirror", "upload"]
 
-logger = logging.getLogger("portable.ftp")
+logger = logging.getLogger("protocols.ftp")
 
 
 async def download(client: FTPClient, path: Path, target: str, *, resume: bool = False) -> int:

@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["MAX_DEPTH", "MAX_WALK", "Folder", "Walk"]
 
-logger = logging.getLogger("portable.ftp")
+logger = logging.getLogger("protocols.ftp")
 
 # Folders within each other. A server can make them up without end; paths of 4,096 bytes hold no more in
 # practice.

@@ -57,14 +57,15 @@ async def handle_PASS(session: Session, password: str) -> None:
         # Whoever guesses could otherwise have the failures forgotten by being anonymous now and then.
         if account.proven:
             site.attempts.succeeded(peer)
-        _log.info("a login from %s", peer)
+        _log.info("login: %s from %s", session.name, peer)
         session.account = account
         session.state = State.READY
         session.reply(230, "Logged in.")
         return
     site.attempts.failed(peer)
     session.failures += 1
-    _log.warning("a login from %s failed", peer)
+    # Without the name, which may be a password that was typed too early.
+    _log.warning("failed login from %s", peer)
     session.log_out()
     waited: Deferred[None] = Deferred()
     site.network.call_later(site.attempts.wait(peer), waited.callback, None)

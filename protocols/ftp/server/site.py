@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocols.ftp.server.channels import PassivePorts
 
@@ -44,7 +44,7 @@ class Limits:
     idle: float = 300.0
     connect: float = 60.0
     stall: float = 300.0
-    min_rate: int = 4
+    min_rate: float = 4
     close: float = 30.0
     failures: int = 3
     nonsense: int = 10
@@ -81,3 +81,11 @@ class Site:
     greeting: str = "FTP server ready."
     now: Callable[[], float] = time.time
     unique_name: Callable[[], str] = lambda: secrets.token_hex(8)
+
+    @property
+    def transfer_limits(self) -> Limits:
+        """The limits of transfers: nobody is to be blamed for our own throttle."""
+        limits = self.limits
+        if not self.throttle:
+            return limits
+        return replace(limits, min_rate=min(limits.min_rate, self.throttle / 2))

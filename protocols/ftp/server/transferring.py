@@ -62,9 +62,9 @@ def _send_file(session: Session, offset: int, file: Readable) -> None:
     site = session.site
     transfer: Transfer
     if session.binary:
-        transfer = FileDownload(site.network, site.limits, session.data_tls, file, offset)
+        transfer = FileDownload(site.network, site.transfer_limits, session.data_tls, file, offset)
     else:
-        transfer = StreamDownload(site.network, site.limits, session.data_tls, TextSource(file))
+        transfer = StreamDownload(site.network, site.transfer_limits, session.data_tls, TextSource(file))
     session.begin(transfer, f"{file.size - offset} bytes follow." if session.binary else "A text follows.")
 
 
@@ -92,7 +92,7 @@ async def _receive(session: Session, path: Path, offset: int | None) -> None:
 def _upload(session: Session, file: Writable, offset: int | None) -> Upload:
     site = session.site
     decode = None if session.binary else TextDecoder().decode
-    return Upload(site.network, site.limits, session.data_tls, file, offset, decode)
+    return Upload(site.network, site.transfer_limits, session.data_tls, file, offset, decode)
 
 
 async def handle_STOU(session: Session, argument: str) -> None:
@@ -146,7 +146,7 @@ async def _send_listing(session: Session, text: str, line: Line, prefix: str | N
 
 def _send(session: Session, source: Source) -> None:
     site = session.site
-    transfer = StreamDownload(site.network, site.limits, session.data_tls, source)
+    transfer = StreamDownload(site.network, site.transfer_limits, session.data_tls, source)
     session.begin(transfer, "The listing follows.")
 
 

@@ -112,7 +112,14 @@ KIND = Kind(
     version=1,
     summary="who somebody is, by finger, from a file or from the accounts of this machine",
     options=(
-        Option("users", "path", None, "file of users: TOML, or JSON if it is named .json", must_exist=True),
+        Option(
+            "users",
+            "path",
+            None,
+            "file of users, in TOML, or JSON if it is named .json: for each a table such as [tom] with the "
+            "texts name (which is needed), office, phone, project and plan",
+            must_exist=True,
+        ),
         Option("system", "bool", False, "answer for the users of this machine, with their .plan and .project"),
         Option("list", "bool", False, "tell everybody in --users when nobody is asked for"),
         Option("forwarding", "bool", False, "pass user@host on to that host, if its address is public"),

@@ -12,7 +12,7 @@ from portable.deferred import succeed
 from portable.endpoints import TLSEndpoint, parse_endpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
-from portable.listening import listening_options, server_ports
+from portable.listening import certificate_options, certificates, listening_options, server_ports
 from portable.options import Kind, Option
 from portable.service import PortService
 from portable.tls import CertificateWatch, server_options
@@ -56,8 +56,7 @@ class FTPService(PortService):
         """See `Service.bind`. Reads passwords and certificates: they may be root's."""
         values = self._values
         self._accounts.load()
-        if values["certificate"] is not None:
-            self._tls = server_options(values["certificate"], values["privkey"], tickets=False)
+        self._tls = _tls_options(values)
         self._files = RealFolder(values["root"], reactor)
         self._site = Site(
             reactor,
@@ -125,6 +124,14 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
     return FTPService(values)
 
 
+def _tls_options(values: typing.Mapping[str, typing.Any]) -> TLSOptions | None:
+    """Load the certificates; None if there are none."""
+    if not values["certificate"]:
+        return None
+    first, *others = [(certificate, privkey or None) for certificate, privkey in certificates(values)]
+    return server_options(*first, others=others, tickets=False)
+
+
 def _permissions(words: typing.Sequence[str]) -> dict[str, frozenset[str]]:
     """Return the letters of each name.
 
@@ -151,8 +158,10 @@ def _port_range(text: str) -> tuple[int, int]:
     return first, last
 
 
-def _check_root(values: typing.Mapping[str, typing.Any]) -> None:
-    """Refuse a root that is no folder."""
+def _check_files(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse passwords and a certificate that cannot be used, and a root that is no folder."""
+    Accounts.from_values(values).load()
+    _tls_options(values)
     try:
         if not file_status(values["root"]).is_dir:
             raise ConfigurationError(f"{values['root']!r} is not a folder", "--root")
@@ -174,12 +183,11 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
         try:
             ipaddress.IPv4Address(values["masquerade"])
         except ValueError as error:
-            raise ConfigurationError(f"{error}", "--masquerade") from error
-    if values["certificate"] is None:
-        if values["privkey"] is not None:
-            raise ConfigurationError("--privkey goes with --certificate", "--privkey")
+            raise ConfigurationError(f"{values['masquerade']!r} is no IPv4 address", "--masquerade") from error
+    certificates(values)
+    if not values["certificate"]:
         if values["require-tls"]:
-            raise ConfigurationError("--require-tls needs --certificate FILE (PEM)", "--require-tls")
+            raise ConfigurationError("needs --certificate FILE (PEM)", "--require-tls")
         if any(isinstance(parse_endpoint(text), TLSEndpoint) for text in values["listen"]):
             raise ConfigurationError("data connections need --certificate FILE (PEM), too", "--listen")
 
@@ -217,25 +225,10 @@ KIND = Kind(
             "the IPv4 address that PASV announces, where a router translates ours",
             metavar="ADDR",
         ),
-        Option(
-            "certificate",
-            "path",
-            None,
-            "PEM file with the certificate and its chain: allows TLS",
-            short="c",
-            must_exist=True,
-        ),
-        Option(
-            "privkey",
-            "path",
-            None,
-            "PEM file with the private key, if it is not with the certificate",
-            short="k",
-            must_exist=True,
-        ),
+        *certificate_options(),
         Option("require-tls", "bool", False, "take no password and transfer nothing without TLS"),
         *listening_options(DEFAULT_PORT, idle_timeout=DEFAULT_IDLE),
     ),
     make_service=make_service,
-    check=_check_root,
+    check=_check_files,
 )

@@ -150,6 +150,13 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
             raise ConfigurationError(f"SOCKS 5 has no user ids that could be checked: {advice}", f"--{name}")
 
 
+def _check_accounts(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse a file of accounts that cannot be used."""
+    accounts = _accounts(values)
+    if accounts is not None:
+        accounts.load()
+
+
 KIND = Kind(
     name="socks",
     version=1,
@@ -221,5 +228,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT, "127.0.0.1", idle_timeout=IDLE_TIMEOUT),
     ),
     make_service=make_service,
-    check=_check,
+    check=_check_accounts,
 )

@@ -159,13 +159,18 @@ def _accounts(values: Mapping[str, typing.Any]) -> Accounts:
     name, password = values["username"], values["password"]
     if (name is None) != (password is None):
         given, missing = ("username", "password") if password is None else ("password", "username")
-        raise ConfigurationError(f"--{given} needs --{missing}, too", f"--{given}")
+        raise ConfigurationError(f"needs --{missing}, too", f"--{given}")
     lines = [*values["user"], *([] if name is None else [f"{name}:{password}"])]
     if not lines and values["passwords"] is None:
         raise ConfigurationError(
             "a console is for people with an account: give --username and --password, --user or --passwords"
         )
     return Accounts(lines, values["passwords"])
+
+
+def _check_accounts(values: Mapping[str, typing.Any]) -> None:
+    """Refuse a file of accounts that cannot be used."""
+    _accounts(values).load()
 
 
 KIND = Kind(
@@ -188,5 +193,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT, default_interface="127.0.0.1"),
     ),
     make_service=make_service,
-    check=_accounts,
+    check=_check_accounts,
 )

@@ -29,7 +29,7 @@ MAX_TRIES = 3
 # Seconds for a name, and for a password: a connection that has proved nothing costs memory.
 LOGIN_SECONDS = 60.0
 
-_log = logging.getLogger("portable.telnet")
+_log = logging.getLogger("protocols.telnet")
 
 
 class Login:

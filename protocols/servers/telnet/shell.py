@@ -36,7 +36,7 @@ _PROMPT = ">>> "
 _MORE = "... "
 _GOODBYE = "The server is stopping.\n"
 
-_log = logging.getLogger("portable.telnet")
+_log = logging.getLogger("protocols.telnet")
 
 
 class Shell:

@@ -56,6 +56,7 @@ class CGIPrograms:
         host: the reactor.
         render: for local redirects.
         seconds: that a program may take.
+        max_body: bytes of the longest body that the site takes.
         most: how many may run at a time. Further requests wait, and get status 503 if that is too long.
         interpreter: what to start instead of the file itself; it finds the file's name in SCRIPT_FILENAME.
         extra: more variables.
@@ -67,6 +68,7 @@ class CGIPrograms:
         render: Render,
         *,
         seconds: float = DEFAULT_SECONDS,
+        max_body: int = 0,
         most: int = MAX_RUNNING,
         interpreter: str = "",
         extra: typing.Mapping[str, str] | None = None,
@@ -77,7 +79,7 @@ class CGIPrograms:
         self._interpreter = interpreter
         self._extra = dict(extra or {})
         self._turns = Turns(host, most)
-        self._spool = Spool(host)
+        self._spool = Spool(host, max_body)
 
     def render(self, request: Request, program: Program, opened: OpenFile) -> Answer:
         """See `Processor.render`."""
@@ -88,9 +90,6 @@ class CGIPrograms:
 
     async def _answer(self, request: Request, program: Program) -> Response:
         """Run `program`, and return its answer, or a page that says no more than that there is none."""
-        if request.content_length < 0:
-            # CONTENT_LENGTH is how a program finds the end of the body (RFC 3875 4.2).
-            raise RefusedRequest("length-required")
         try:
             run = await ensure_deferred(self._start(request, program))
             head = await run.head
@@ -131,6 +130,7 @@ class CGIPrograms:
             path_info=program.path_info,
             root=program.root,
             filename=program.path,
+            body_length=body.length,
         )
         environ.update(self._extra)
         run = Run(self._host, body, program.path, self._seconds, ended)

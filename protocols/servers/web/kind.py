@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import logging
 import os
 import typing
 
@@ -12,7 +13,13 @@ from portable.endpoints import TCPEndpoint, TLSEndpoint
 from portable.errors import ConfigurationError, FileError
 from portable.files import file_status
 from portable.listener import ListenerOptions, ServerPort
-from portable.listening import listener_options, listening_options, server_ports
+from portable.listening import (
+    certificate_options,
+    certificates,
+    listener_options,
+    listening_options,
+    server_ports,
+)
 from portable.options import Kind, Option
 from portable.recording import RecordingService
 from protocols.http.limits import Limits
@@ -39,6 +46,8 @@ if typing.TYPE_CHECKING:
     from protocols.servers.web.processors import Processor
 
 __all__ = ["KIND", "WebService", "load_resource", "make_service"]
+
+_log = logging.getLogger("protocols.servers.web")
 
 DEFAULT_PORT = 8080
 _LIMITS = Limits()
@@ -96,10 +105,8 @@ class WebService(RecordingService[AccessLog]):
         else:
             ports = server_ports(values, KIND.name, self._make_protocol, base=_ALPN)
         if values["https"] is not None:
-            endpoint = TLSEndpoint(
-                values["https"], values["certificate"], values["privkey"] or "", interface=values["interface"]
-            )
-            ports.append(ServerPort(KIND.name, self._make_protocol, endpoint, listener_options(values, _ALPN)))
+            options = listener_options(values, _ALPN)
+            ports.append(ServerPort(KIND.name, self._make_protocol, _https_endpoint(values), options))
         self._console_names: dict[str, object] = {}
         consoles = [] if values["telnet"] is None else [_make_console(self._console_names, values)]
         super().__init__(
@@ -111,6 +118,7 @@ class WebService(RecordingService[AccessLog]):
             children=consoles,
         )
         self._find_root = find_root
+        self._path: str | None = values["path"]
         self._resource: Resource | None = None
         self._folder: StaticFolder | None = None
         self._processors = _processor_names(values)
@@ -136,16 +144,22 @@ class WebService(RecordingService[AccessLog]):
             self._folder.threads = reactor if "threads" in reactor.capabilities else None
             if self._processors:
                 self._folder.processors = self._make_processors(reactor)
+        # It was checked before, but perhaps as root, and the process has become somebody else.
+        if self._path is not None and not os.access(
+            self._path, os.X_OK if os.path.isdir(self._path) else os.R_OK
+        ):
+            _log.warning("this user may not read %r, which is to be served", self._path)
         super().start()
 
     def _make_processors(self, reactor: Reactor) -> Processors:
         made: dict[str, Processor] = {
-            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds),
+            "cgi": CGIPrograms(reactor, self._render, seconds=self._seconds, max_body=self._limits.max_body),
             # Without it PHP fears that it was put where anybody may call it by its URL (cgi.force_redirect).
             "php": CGIPrograms(
                 reactor,
                 self._render,
                 seconds=self._seconds,
+                max_body=self._limits.max_body,
                 interpreter="php-cgi",
                 extra={"REDIRECT_STATUS": "200"},
             ),
@@ -177,7 +191,7 @@ def make_service(values: typing.Mapping[str, typing.Any]) -> Service:
     """
     _check(values)
     if values["user"]:
-        users = UserDirectory(lambda *where: _make_user_folder(values, *where))
+        users = UserDirectory(lambda *where: _make_user_folder(values, *where), max_body=values["max-body"])
         return WebService(lambda: (users, None), values)
     if values["class"] is not None:
         resource = load_resource(values["class"])
@@ -249,6 +263,11 @@ def _processor_names(values: typing.Mapping[str, typing.Any]) -> list[str]:
     return [name for name in PROCESSORS if name in words]
 
 
+def _https_endpoint(values: typing.Mapping[str, typing.Any]) -> TLSEndpoint:
+    first, *others = certificates(values)
+    return TLSEndpoint(values["https"], *first, interface=values["interface"], others=tuple(others))
+
+
 def _make_console(names: dict[str, object], values: typing.Mapping[str, typing.Any]) -> Service:
     """Return a Python console on loopback, with `names` in its namespace."""
 
@@ -280,20 +299,29 @@ def _check(values: typing.Mapping[str, typing.Any]) -> None:
     for name in values["index"]:
         if not name or "/" in name or "\\" in name or name in {".", ".."}:
             raise ConfigurationError(f"{name!r} is not the name of a file in a folder", "--index")
-    if values["https"] is not None and values["certificate"] is None:
-        raise ConfigurationError("--https needs --certificate FILE (PEM)", "--https")
+    if values["https"] is not None and not values["certificate"]:
+        raise ConfigurationError("needs --certificate FILE (PEM)", "--https")
     for name in ("certificate", "privkey"):
-        if values["https"] is None and values[name] is not None:
-            raise ConfigurationError(f"--{name} goes with --https PORT", f"--{name}")
+        if values["https"] is None and values[name]:
+            raise ConfigurationError("goes with --https PORT", f"--{name}")
+    certificates(values)
     with_login = values["telnet-user"] or values["telnet-passwords"] is not None
     if values["telnet"] is not None and not with_login:
         raise ConfigurationError(
             "it needs --telnet-user NAME[:PASSWORD] or --telnet-passwords FILE", "--telnet"
         )
     if values["telnet"] is None and with_login:
-        raise ConfigurationError("--telnet-user and --telnet-passwords go with --telnet PORT", "--telnet-user")
+        given = "--telnet-user" if values["telnet-user"] else "--telnet-passwords"
+        raise ConfigurationError("goes with --telnet PORT", given)
     _check_media_type(values["mime-type"])
     _processor_names(values)
+
+
+def _check_files(values: typing.Mapping[str, typing.Any]) -> None:
+    """Refuse a certificate and a file of accounts that cannot be used."""
+    if values["https"] is not None:
+        _https_endpoint(values).options()
+    Accounts(values["telnet-user"], values["telnet-passwords"]).load()
 
 
 def _check_media_type(text: str) -> None:
@@ -371,22 +399,7 @@ KIND = Kind(
             "serve a server that has --user: on the Unix socket ~/.twistd-web-pb, or --listen; on no port",
         ),
         Option("https", "port", None, "also serve by HTTPS on this port", short="s"),
-        Option(
-            "certificate",
-            "path",
-            None,
-            "PEM file with the certificate and its chain",
-            short="c",
-            must_exist=True,
-        ),
-        Option(
-            "privkey",
-            "path",
-            None,
-            "PEM file with the private key, if it is not with the certificate",
-            short="k",
-            must_exist=True,
-        ),
+        *certificate_options(),
         Option(
             "telnet", "port", None, "also serve a Python console by telnet on this port of loopback", short="t"
         ),
@@ -397,5 +410,5 @@ KIND = Kind(
         *listening_options(DEFAULT_PORT),
     ),
     make_service=make_service,
-    check=_check,
+    check=_check_files,
 )

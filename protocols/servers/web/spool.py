@@ -41,13 +41,15 @@ class Spool:
 
     Args:
         threads: where the disk is waited for.
+        longest: bytes of the longest body that may come. There is room on the disk for one of these at least.
 
     Attributes:
         on_disk: bytes of all bodies that are there.
     """
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, longest: int = 0) -> None:
         self.on_disk = 0
+        self._longest = longest
         self._threads = threads
 
     async def receive(self, body: RequestBody) -> SpooledBody:
@@ -74,7 +76,7 @@ class Spool:
 
     def check_room(self, count: int) -> None:
         """Raise NoRoom if there is none for another `count` bytes."""
-        if self.on_disk + count > MAX_ON_DISK:
+        if self.on_disk + count > max(MAX_ON_DISK, self._longest):
             raise NoRoom(f"bodies of {self.on_disk} bytes are on the disk already")
 
 

@@ -54,6 +54,29 @@ def test_an_interrupted_poll_loses_nothing(
         wait_until(nio, lambda: server.data == b"back" * 3 + b"!")
 
 
+class InterruptedList(list[int]):
+    """Raises KeyboardInterrupt when it is first looked at."""
+
+    looked_at = False
+
+    def __getitem__(self, index: typing.Any) -> typing.Any:
+        if not self.looked_at:
+            self.looked_at = True
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+def test_an_interrupt_before_the_poll_loses_no_operation(nio: NioReactor) -> None:
+    server = End()
+    with raw_client(nio, server) as peer:
+        server.transport.write(b"there")
+        nio.exchange.ops = InterruptedList()
+        with pytest.raises(KeyboardInterrupt):
+            nio.step()
+        nio.step()
+        assert peer.recv(100) == b"there"
+
+
 def test_an_interrupt_before_delivering_loses_nothing(nio: NioReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     server = End()
     with raw_client(nio, server) as peer:

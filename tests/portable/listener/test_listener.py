@@ -6,7 +6,15 @@ import typing
 import pytest
 
 from portable.endpoints import SystemdEndpoint, TCPEndpoint, UnixEndpoint
-from portable.errors import AddressInUse, ConfigurationError, ConnectionReset, ListenError, LocalProtocolError
+from portable.errors import (
+    AddressForbidden,
+    AddressInUse,
+    ConfigurationError,
+    ConnectionReset,
+    ListenError,
+    LocalProtocolError,
+    listen_error,
+)
 from portable.listener import DatagramPort, ListenerOptions, ServerPort
 from portable.protocol import DatagramProtocol
 from portable.testing import MemoryTransport
@@ -67,6 +75,27 @@ def test_a_port_in_use_is_reported_with_the_name_of_the_server(loop: FakeReactor
     port(loop)
     with pytest.raises(AddressInUse, match=r"^mail tcp:8080:interface=127.0.0.1: 127.0.0.1:8080 is in use$"):
         ServerPort("mail", Recorder, WEB).bind(loop.as_reactor)
+
+
+@pytest.mark.parametrize(("number", "advice"), [(80, "; ports below 1024 are often root's"), (8080, "")])
+def test_a_port_of_root_is_told_as_such(
+    loop: FakeReactor, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def refuse(*words: object, **more: object) -> typing.NoReturn:
+        raise listen_error("EACCES", "permission denied")
+
+    monkeypatch.setattr(loop, "listen", refuse)
+    with pytest.raises(AddressForbidden, match=rf"^web tcp:{number}: permission denied{advice}$"):
+        ServerPort("web", Recorder, TCPEndpoint(number)).bind(loop.as_reactor)
+
+
+def test_a_path_in_use_may_be_that_of_a_file(loop: FakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*words: object, **more: object) -> typing.NoReturn:
+        raise listen_error("EADDRINUSE", "in use")
+
+    monkeypatch.setattr(loop, "listen_unix", refuse)
+    with pytest.raises(AddressInUse, match=r"in use, or a file that is no socket is in its place$"):
+        ServerPort("web", Recorder, UnixEndpoint("/x")).bind(loop.as_reactor)
 
 
 def test_sockets_from_systemd_are_found_by_name(loop: FakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:

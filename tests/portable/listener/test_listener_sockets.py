@@ -182,6 +182,19 @@ def test_a_throttle_slows_the_peer_down(reactor: Reactor) -> None:
     assert server.open == 1
 
 
+def test_a_throttled_writer_pauses_and_resumes(reactor: Reactor) -> None:
+    server = serve(reactor, throttle=10_000)
+    client = connect(reactor, server)
+    wait_until(reactor, lambda: len(Recorder.made) == 1)
+    writer = Recorder.made[0]
+    writer.transport.set_write_buffer_limits(100)
+    # One slice passes at once; the rest leaves in one piece, and only then the transport below has it.
+    writer.transport.write(bytes(1500))
+    wait_until(reactor, lambda: "resume" in writer.events)
+    assert writer.events == ["made", "pause", "resume"]
+    wait_until(reactor, lambda: len(client.received) == 1500)
+
+
 def test_all_ports_are_bound_or_none(reactor: Reactor) -> None:
     taken = serve(reactor)
     free = ServerPort("free", Recorder, ANY)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import sys
+import types
 import typing
 
 import pytest
@@ -62,6 +64,25 @@ def test_an_error_comes_after_the_data_before_it_and_stays(certs: Certificates) 
             server.next_data()
     with pytest.raises(TLSError):
         server.write(b"x")
+
+
+def test_tracebacks_of_others_are_printed_during_a_handshake(
+    certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: printed.append(unraisable.exc_value))
+    error = ZeroDivisionError()
+
+    class Failing:
+        server_side = True
+
+        def do_handshake(self) -> None:
+            sys.unraisablehook(typing.cast("typing.Any", types.SimpleNamespace(exc_value=error)))
+
+    engine = Engine(server_options(*certs.server))
+    engine.tls = typing.cast("ssl.SSLObject", Failing())
+    assert engine.handshake()
+    assert printed == [error]
 
 
 def test_unknown_failures_are_told_in_openssl_s_words() -> None:

@@ -236,6 +236,24 @@ def test_close_during_the_handshake_sends_what_was_written_before(certs: Certifi
 # Files
 
 
+def test_a_file_that_close_found_waiting_for_the_handshake_may_take_its_time(certs: Certificates) -> None:
+    client, server = Recorder(), Recorder()
+    link = connect_in_memory(client, server)
+    tls = server.transport.start_tls(server_options(*certs.server), 0)
+    client.transport.start_tls(client_options("server.test", ca=certs.ca), 0)
+    done = outcome(tls.send_file(io.BytesIO(BIG), 0, 300_000))
+    tls.close()
+    for _ in range(20):
+        link.flush_once(10_000)
+        link.clock.advance(LINGER / 4)
+    assert done == []
+    link.flush()
+    assert done == [300_000]
+    assert client.data == BIG[:300_000]
+    assert client.events == ["made", "data", "eof", "lost"]
+    assert link.clock.next_time() is None
+
+
 @pytest.mark.parametrize("chunk", [None, 1000])
 def test_a_file_goes_out_in_order_with_writes(certs: Certificates, chunk: int | None) -> None:
     pair = plain_pair(certs).shake()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 import typing
 
 import pytest
@@ -12,14 +13,15 @@ from hypothesis import strategies as st
 
 from portable.errors import (
     CertificateError,
+    ConnectionAborted,
     ConnectionReset,
     LocalProtocolError,
     TLSError,
     TLSTruncated,
-    TransportError,
 )
 from portable.testing import ManualClock, MemoryTransport, connect_in_memory
 from portable.tls import client_options, server_options, tls_factory
+from portable.tls.transport import LINGER
 from tests.portable.tls.certs import Certificates, common_name
 from tests.portable.tls.recording import Pair, Recorder, failure, outcome, plain_pair
 
@@ -274,6 +276,21 @@ def test_garbage_gives_only_a_tls_error(certs: Certificates, noise: bytes, valid
     assert isinstance(failure(tls.handshake), TLSError)
 
 
+def test_a_name_that_is_not_ascii_is_refused_without_a_word_on_standard_error(
+    certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    client = MemoryTransport(tls_factory(Recorder, client_options("server.test", ca=certs.ca))())
+    tls = tls_factory(Recorder, server_options(*certs.server))()
+    transport = MemoryTransport(tls)
+    transport.receive(client.take().replace(b"server.test", b"\xff" * 11))
+    assert transport.lost
+    assert "not ASCII" in str(failure(tls.handshake))
+    assert printed == []
+    assert sys.unraisablehook == printed.append
+
+
 def test_a_client_that_opens_with_too_much_is_cut_off(certs: Certificates) -> None:
     tls = tls_factory(Recorder, server_options(*certs.server))()
     transport = MemoryTransport(tls)
@@ -324,21 +341,74 @@ def test_a_reset_during_the_handshake_is_told_as_such(certs: Certificates) -> No
     assert isinstance(waiting[0], ConnectionReset)
 
 
-@pytest.mark.parametrize("method", ["close", "abort"])
-def test_a_connection_that_we_end_during_the_handshake(certs: Certificates, method: str) -> None:
+@pytest.mark.parametrize(("method", "seconds"), [("close", LINGER), ("abort", 0.0)])
+def test_a_connection_that_we_end_during_the_handshake(
+    certs: Certificates, method: str, seconds: float
+) -> None:
     tls = tls_factory(Recorder, client_options("server.test", ca=certs.ca))()
     transport = MemoryTransport(tls)
     waiting = outcome(tls.handshake)
     getattr(tls, method)()
-    transport.settle()
+    transport.clock.advance(seconds - 0.1 if seconds else 0.0)
+    assert transport.lost is (method == "abort")
+    transport.clock.advance(0.1)
     assert transport.lost
-    assert isinstance(waiting[0], TransportError)
-    assert isinstance(failure(tls.handshake), TransportError)
-    late = tls_factory(Recorder, client_options("server.test", ca=certs.ca))()
-    transport = MemoryTransport(late)
-    getattr(late, method)()
-    transport.settle()
-    assert isinstance(failure(late.handshake), TransportError)
+    assert transport.lost_reason is None
+    assert transport.clock.next_time() is None
+    assert isinstance(waiting[0], ConnectionAborted)
+    assert isinstance(failure(tls.handshake), ConnectionAborted)
+
+
+@pytest.mark.parametrize("closing", ["client", "server"])
+def test_close_during_the_handshake_is_a_regular_end_for_both(certs: Certificates, closing: str) -> None:
+    pair = plain_pair(certs)
+    waiting = [outcome(pair.client_tls.handshake), outcome(pair.server_tls.handshake)]
+    if closing == "client":
+        pair.client_tls.close()
+    else:
+        pair.link.stall(pair.link.a)
+        pair.flush()  # the client's first message only
+        pair.server_tls.close()
+        pair.link.unstall(pair.link.a)
+    pair.flush()
+    closed, other = (pair.client, pair.server) if closing == "client" else (pair.server, pair.client)
+    assert closed.events == []
+    assert other.events == ["made", "eof", "lost"]
+    assert other.reason is None
+    assert pair.link.a.lost
+    assert pair.link.b.lost
+    assert pair.link.clock.next_time() is None
+    ours, theirs = waiting if closing == "client" else waiting[::-1]
+    assert isinstance(ours[0], ConnectionAborted)
+    assert theirs == [None]
+    tls = pair.client_tls if closing == "client" else pair.server_tls
+    assert isinstance(failure(tls.handshake), ConnectionAborted)
+
+
+@pytest.mark.parametrize("answer", [b"502 not here\r\n", b""])
+def test_a_handshake_that_fails_after_close_is_as_good_an_end(certs: Certificates, answer: bytes) -> None:
+    client = Recorder()
+    transport = MemoryTransport(client)
+    transport.start_tls(client_options("server.test", ca=certs.ca), 0).close()
+    assert client.events == ["made"]
+    transport.receive(answer)
+    transport.receive_eof()
+    assert client.events == ["made", "lost"]
+    assert client.reason is None
+    assert transport.clock.next_time() is None
+
+
+def test_whoever_waits_for_the_handshake_hears_that_the_protocol_failed(certs: Certificates) -> None:
+    def fail() -> Recorder:
+        raise ZeroDivisionError
+
+    tls = tls_factory(fail, client_options("server.test", ca=certs.ca))()
+    link = connect_in_memory(tls, tls_factory(Recorder, server_options(*certs.server))())
+    waiting = outcome(tls.handshake)
+    with pytest.raises(ZeroDivisionError):
+        link.flush()
+    link.flush()
+    assert isinstance(waiting[0], ConnectionAborted)
 
 
 def test_a_transport_without_a_reactor_is_refused(certs: Certificates) -> None:

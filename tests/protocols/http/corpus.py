@@ -81,11 +81,6 @@ CASES: list[Case] = [
     _body("length-syntax", "cl-2-to-64-plus-5", b"Content-Length: 18446744073709551621", body=b"hello"),
     _body("length-syntax", "cl-thousand-digits", b"Content-Length: " + b"9" * 1000, body=b"hello"),
     _body("body-too-large", "cl-over-limit", b"Content-Length: 999999999999999999", body=b"hello"),
-    # A body of unknown length where one is needed.
-    _body("length-required", "post-without-length"),
-    _line("length-required", "put-without-length", b"PUT /read HTTP/1.1"),
-    _line("length-required", "patch-without-length", b"PATCH /read HTTP/1.1"),
-    Case("post-1.0-without-length", "length-required", b"POST /read HTTP/1.0\r\n\r\n"),
     # Content-Length and Transfer-Encoding together.
     _body("length-and-transfer-coding", "cl-te", *_CL_TE, body=_INNER),
     _body("length-and-transfer-coding", "te-cl", *reversed(_CL_TE), body=_INNER),

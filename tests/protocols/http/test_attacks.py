@@ -228,6 +228,18 @@ def test_slow_read_of_a_stream() -> None:
     assert stream.closed == 1
 
 
+def test_slow_read_of_the_last_answer() -> None:
+    """Also if its resource took time, for which there is no limit."""
+    later: Deferred[Response] = Deferred()
+    bench = Bench(lambda request: later, window=0)
+    bench.get("/", "Connection: close")
+    later.callback(Response(200, body=b"x" * 10**6))
+    for _ in range(100):
+        bench.clock.advance(1)
+        bench.transport.allow(1)
+    assert bench.transport.aborted
+
+
 def test_idle_connections() -> None:
     bench = Bench(hello)
     bench.clock.advance(61)

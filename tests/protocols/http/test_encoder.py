@@ -262,6 +262,8 @@ def page(response: Rendered) -> str:
 def test_pages_escape_everything() -> None:
     assert "&lt;script&gt;&quot;" in page(error_page(404, '<script>"'))
     assert "418 Error" in page(error_page(418))
+    # Elsewhere than on the root it has no effect on the background.
+    assert "<style>html{color-scheme:light dark}" in page(error_page(418))
 
 
 @pytest.mark.parametrize(

@@ -147,13 +147,32 @@ def test_requests_that_came_before_the_end_of_the_stream_are_answered() -> None:
     assert bench.transport.lost
 
 
-def test_what_comes_after_the_last_answer_is_dropped_up_to_a_bound() -> None:
-    bench = Bench(hello, linger_bytes=1000)
-    bench.send(b"bad\r\n")
-    bench.send(b"x" * 1000)
-    assert not bench.transport.is_closing()
-    bench.send(b"x")
+def test_a_long_body_after_an_early_answer_is_dropped_so_that_the_answer_is_seen() -> None:
+    """Many clients send all of it before they read. What they have not sent would be answered by a reset."""
+    bench = Bench(hello, max_body=1000)
+    size = 30_000_000
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"
+    assert bench.send(head.encode()).startswith(b"HTTP/1.1 413 ")
+    for _ in range(20):
+        bench.send(b"x" * (size // 20))
+        bench.clock.advance(1)
+        assert not bench.transport.is_closing()
+    assert bench.site.limits.linger_timeout < 20
+    bench.clock.advance(bench.site.limits.linger_timeout)
     assert bench.transport.lost
+
+
+def test_what_comes_after_the_last_answer_is_dropped_for_a_limited_time() -> None:
+    for size, seconds in ((1, 2), (100_000, 10)):
+        bench = Bench(hello, linger_time=10)
+        bench.send(b"bad\r\n")
+        for _ in range(seconds):
+            assert not bench.transport.is_closing()
+            bench.clock.advance(1)
+            bench.send(b"x" * size)
+        bench.clock.advance(0.5)
+        bench.send(b"x")
+        assert bench.transport.lost
 
 
 def test_a_lingering_connection_closes_with_the_client() -> None:
@@ -163,6 +182,32 @@ def test_a_lingering_connection_closes_with_the_client() -> None:
     assert bench.transport.lost
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ("Content-Length: 1001", 413),
+        ("Content-Length: x", 400),
+        ("Transfer-Encoding: gzip, chunked", 501),
+        ("Expect: something", 417),
+    ],
+)
+def test_a_request_refused_for_what_its_head_says_is_logged_as_what_it_is(fields: str, status: int) -> None:
+    bench = Bench(hello, max_body=1000)
+    fields += "\r\nUser-Agent: agent"
+    assert bench.send(f"POST /x?y HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n".encode()).count(b"HTTP/1.1 ") == 1
+    [record] = bench.records
+    assert (record.method, record.target, record.version) == ("POST", "/x?y", "HTTP/1.1")
+    assert (record.status, record.user_agent) == (status, "agent")
+
+
+def test_a_refused_head_request_gets_no_body() -> None:
+    bench = Bench(hello)
+    answer = bench.send(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\n")
+    assert bench.records[0].bytes_sent == 0
+
+
 def test_drain_closes_idle_connections_at_once() -> None:
     for data in (b"", b"GET / HT"):
         bench = Bench(hello)
@@ -170,6 +215,21 @@ def test_drain_closes_idle_connections_at_once() -> None:
         bench.server.drain()
         bench.transport.settle()
         assert bench.transport.lost
+
+
+def test_drain_does_not_reset_a_client_that_still_sends_a_body_nobody_reads() -> None:
+    """Its answer could be lost."""
+    bench = Bench(hello)
+    assert bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").startswith(
+        b"HTTP/1.1 200"
+    )
+    bench.server.drain()
+    bench.transport.settle()
+    assert bench.transport.eof_written
+    assert not bench.transport.is_closing()
+    bench.send(b"defghij")
+    bench.transport.receive_eof()
+    assert bench.transport.lost
 
 
 def test_drain_completes_the_answer_under_way_and_takes_no_other_request() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing
 
+import pytest
+
 from portable.deferred import Deferred
 from portable.errors import ConnectionLost, LocalProtocolError
 from protocols.http.headers import Headers
@@ -20,6 +22,19 @@ def test_a_body_with_a_length() -> None:
     answer = bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
     assert answer == b""
     assert bench.send(b"loGET /x HTTP/1.1\r\nHost: a\r\n\r\n").count(b"HTTP/1.1 ") == 2
+
+
+@pytest.mark.parametrize("line", ["POST / HTTP/1.1", "PUT / HTTP/1.1", "POST / HTTP/1.0"])
+def test_without_a_length_there_is_no_body(line: str) -> None:
+    """RFC 9112 6.3, and what `curl -X POST` sends. What follows is the next request."""
+    bench = Bench(echo)
+    head = f"{line}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+    answers = bench.send(head.encode() + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+    first, _, second = answers.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert b"Content-Length: 0" in first
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert body_of(second) == b"x"
 
 
 def test_a_chunked_body_with_trailers() -> None:

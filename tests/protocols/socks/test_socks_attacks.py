@@ -27,7 +27,7 @@ def connect_5(world: World, host: str, port: int = 80) -> MemoryTransport:
 
 def test_open_proxy_a_client_that_is_not_served(caplog: pytest.LogCaptureFixture) -> None:
     world = World(serves=lambda peer: peer != CLIENT)
-    with caplog.at_level(logging.INFO, "portable.socks"):
+    with caplog.at_level(logging.INFO, "protocols.socks"):
         client = world.client()
     assert client.aborted
     client.receive(b"\5\1\0")

@@ -89,6 +89,9 @@ class Scripted:
     def time(self) -> float:
         return self.clock.time()
 
+    def call_soon(self, callback: Callable[..., object], *args: object) -> object:
+        return self.clock.call_soon(callback, *args)
+
     def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> object:
         return self.clock.call_later(delay, callback, *args)
 
@@ -221,6 +224,25 @@ def test_a_protocol_that_closes_at_once_gets_no_data() -> None:
     proxy.transport.receive(b"\5\0" + GRANTED_5 + b"220 welcome")
     assert proxy.made[0].got == b""
     assert proxy.made[0].lost
+
+
+@pytest.mark.parametrize("version", ["4a", "5"])
+def test_what_a_target_says_first_waits_while_the_protocol_pauses(version: str) -> None:
+    class Pausing(Sink):
+        def connection_made(self, transport: typing.Any) -> None:
+            super().connection_made(transport)
+            transport.pause_reading()
+
+    proxy = Scripted(factory=Pausing, version=version)
+    granted = b"\5\0" + GRANTED_5 if version == "5" else b"\0\x5a" + bytes(6)
+    proxy.transport.receive(granted + b"220 wel")
+    proxy.transport.receive(b"come")
+    assert proxy.result is proxy.made[0]
+    assert proxy.made[0].got == b""
+    proxy.made[0].transport.resume_reading()
+    assert proxy.made[0].got == b""
+    proxy.clock.advance(0)
+    assert proxy.made[0].got == b"220 welcome"
 
 
 def test_what_cannot_be_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import typing
 
 import pytest
@@ -250,11 +251,13 @@ def test_what_is_not_socks_is_dropped(data: bytes) -> None:
     assert world.records[0].code is None
 
 
-def test_socks_5_only_when_asked() -> None:
+def test_socks_5_only_when_asked(caplog: pytest.LogCaptureFixture) -> None:
     client = World(speaks=frozenset((4,))).client()
-    client.receive(b"\5\1\0")
+    with caplog.at_level(logging.INFO, "protocols.socks"):
+        client.receive(b"\5\1\0")
     assert client.lost
     assert client.take() == b""
+    assert "speaks version 5, which is not served here" in caplog.text
 
 
 # Who the client is.

@@ -179,7 +179,7 @@ def test_the_end_of_the_stream_and_of_the_connection_are_told() -> None:
 
 
 def test_unbounded_sub_negotiation_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "portable.telnet"):
+    with caplog.at_level(logging.INFO, "protocols.telnet"):
         server = Server()
         server.transport.receive(b"\xff\xfa\x18" + b"x" * (MAX_SUBNEGOTIATION + 1))
     assert server.transport.lost

@@ -5,6 +5,7 @@ import java.io.FileNotFoundException;
 import java.io.FileOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -34,7 +35,7 @@ public final class Main {
             "",
             "  -f, --file FILE.tap   what to run (default: twistd.tap)",
             "  --python FILE         the Python to run (default: PORTABLE_PYTHON, VIRTUAL_ENV's, or python3 on PATH);",
-            "                        it needs the package portable-net[jvm-host]",
+            "                        it needs the package jep",
             "  --modules DIR         look for modules in this folder too; may be repeated",
             "  -l, --logfile FILE    append the log to this file (default: standard output)",
             "  --name NAME           of the MBean portable.jvm:type=Server,name=NAME (default: the file's)",
@@ -70,9 +71,9 @@ public final class Main {
     }
 
     private static int run(String[] arguments) {
-        String file = "twistd.tap";
+        Path file = Path.of("twistd.tap");
         String logfile = null;
-        String python = null;
+        Path python = null;
         String name = null;
         Duration drain = null;
         boolean debug = false;
@@ -86,11 +87,11 @@ public final class Main {
                         return DONE;
                     }
                     case "--debug" -> debug = true;
-                    case "-f", "--file" -> file = value(arguments, ++i);
+                    case "-f", "--file" -> file = path(value(arguments, ++i));
                     case "-l", "--logfile" -> logfile = value(arguments, ++i);
-                    case "--python" -> python = value(arguments, ++i);
+                    case "--python" -> python = path(value(arguments, ++i));
                     case "--name" -> name = value(arguments, ++i);
-                    case "--modules" -> folders.add(Path.of(value(arguments, ++i)));
+                    case "--modules" -> folders.add(path(value(arguments, ++i)));
                     case "--drain" -> drain = seconds(value(arguments, ++i));
                     default -> throw new UsageException("unknown argument: " + option);
                 }
@@ -104,9 +105,9 @@ public final class Main {
             System.err.println("portable.jvm.Main: " + missing);
             return FAILED;
         }
-        PortableServer.Builder builder = PortableServer.builder(Path.of(file)).log(Main::log).debug(debug);
+        PortableServer.Builder builder = PortableServer.builder(file).log(Main::log).debug(debug);
         if (python != null) {
-            builder.python(Path.of(python));
+            builder.python(python);
         }
         if (name != null) {
             builder.name(name);
@@ -123,6 +124,15 @@ public final class Main {
             throw new UsageException(arguments[index - 1] + " needs a value");
         }
         return arguments[index];
+    }
+
+    private static Path path(String text) throws UsageException {
+        try {
+            return Path.of(text);
+        } catch (InvalidPathException e) {
+            // Java can name only files whose characters are in the locale's encoding, which may be ASCII.
+            throw new UsageException(text + " is no path in this locale; LC_ALL=C.UTF-8 knows all");
+        }
     }
 
     private static Duration seconds(String text) throws UsageException {

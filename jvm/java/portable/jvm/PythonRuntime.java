@@ -119,7 +119,7 @@ final class PythonRuntime {
         if (folder.isEmpty()) {
             throw new PortableException(
                     "the Python package jep is not installed for " + command + " (Python " + told.get(0)
-                            + "): run JAVA_HOME=... " + command + " -m pip install 'portable-net[jvm-host]'",
+                            + "): run JAVA_HOME=... " + command + " -m pip install jep",
                     null);
         }
         Class<?> main = load("jep.MainInterpreter", folder);

@@ -15,7 +15,7 @@ import urllib.parse
 
 from portable.transport import Address
 from protocols.http.grammar import check_field_line, check_host, check_request_line
-from protocols.http.headers import Headers
+from protocols.http.headers import Headers, list_members
 from protocols.http.request import Request
 from protocols.http.rules import RefusedRequest
 from protocols.pb import InsecureJelly, Registry, RemoteReference, Unpersistable
@@ -111,10 +111,14 @@ def _state(sent: SentRequest) -> dict[str, typing.Any]:
         rest.append(b"")
     peer = request.peer
     host, port = _split_host(request)
+    named = set(list_members(request.headers.get("connection") or ""))
     fields: dict[str, list[bytes]] = {}
     for name, value in request.headers:
-        if name not in HOP_BY_HOP:
+        if name not in HOP_BY_HOP and name not in named:
             fields.setdefault(name, []).append(value.encode("latin-1"))
+    if sent.content:
+        # A transfer coding is off by now (RFC 9112 7.1.3).
+        fields["content-length"] = [str(len(sent.content)).encode("ascii")]
     return {
         "method": request.method.encode("ascii"),
         "uri": request.target.encode("ascii"),

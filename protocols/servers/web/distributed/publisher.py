@@ -11,7 +11,6 @@ import typing
 
 from portable.deferred import Deferred, ensure_deferred, succeed
 from portable.errors import Cancelled, ConnectionLost, RemoteProtocolError
-from protocols.http.access import AccessRecord
 from protocols.http.headers import Headers
 from protocols.http.messages import Response
 from protocols.http.request import BodySource, RequestBody
@@ -66,7 +65,8 @@ class Publisher(Referenceable):
         """Render a request whose body is read piece by piece."""
         if not hasattr(reader, "call_remote"):
             raise RemoteProtocolError("a body that cannot be read")
-        return self._serve(_checked(received), _Streamed(typing.cast("RemoteReference", reader)), None)
+        body = _Streamed(typing.cast("RemoteReference", reader), self._site.limits.max_body)
+        return self._serve(_checked(received), body, None)
 
     async def _serve(self, received: ReceivedRequest, body: BodySource, length: int | None) -> int:
         site = self._site
@@ -78,6 +78,8 @@ class Publisher(Referenceable):
             try:
                 request = parse_request(received)
                 request.clock = site.clock
+                if length is not None and length > site.limits.max_body:
+                    raise RefusedRequest("body-too-large")
                 if length != 0:
                     request.content_length = -1 if length is None else length
                     request.body = RequestBody(body, length)
@@ -97,27 +99,9 @@ class Publisher(Referenceable):
         finally:
             if response is not None:
                 close_body(response.body)
-            self._log_access(request, sender, began)
+            peer = None if request is None else request.peer
+            site.log_access(request, peer, began, sender.status or 499, sender.sent)
         return NOT_DONE_YET
-
-    def _log_access(self, request: Request | None, sender: ResponseSender, began: float) -> None:
-        site = self._site
-        if site.access_log is None:
-            return
-        site.access_log(
-            AccessRecord(
-                peer=None if request is None else request.peer,
-                time=began,
-                method="" if request is None else request.method,
-                target="" if request is None else request.target,
-                version="" if request is None else f"HTTP/{request.version[0]}.{request.version[1]}",
-                status=sender.status or 499,
-                bytes_sent=sender.sent,
-                referer=None if request is None else request.headers.get("referer"),
-                user_agent=None if request is None else request.headers.get("user-agent"),
-                duration=max(0.0, site.wall_clock() - began),
-            )
-        )
 
 
 def _checked(received: object) -> ReceivedRequest:
@@ -150,14 +134,27 @@ class _Inline:
 
 
 class _Streamed:
-    """A body that the relay gives piece by piece."""
+    """A body that the relay gives piece by piece.
 
-    def __init__(self, reader: RemoteReference) -> None:
+    Args:
+        limit: bytes of it that are taken. The relay has one of its own, which may be another.
+    """
+
+    def __init__(self, reader: RemoteReference, limit: int) -> None:
         self._reader = reader
+        self._left = limit
 
     def next_body_chunk(self, body: RequestBody) -> Deferred[bytes]:
         """See `BodySource.next_body_chunk`."""
-        return self._reader.call_remote("read").add_callbacks(_piece, _cut)
+        return self._reader.call_remote("read").add_callbacks(self._piece, _cut)
+
+    def _piece(self, piece: object) -> bytes:
+        if not isinstance(piece, bytes):
+            raise RefusedRequest("body-cut")
+        self._left -= len(piece)
+        if self._left < 0:
+            raise RefusedRequest("body-too-large")
+        return piece
 
     def body_trailers(self) -> Headers:
         """See `BodySource.body_trailers`."""
@@ -169,9 +166,3 @@ def _cut(error: Exception) -> typing.NoReturn:
     if isinstance(error, RemoteError):
         raise RefusedRequest("body-cut") from error
     raise error
-
-
-def _piece(piece: object) -> bytes:
-    if not isinstance(piece, bytes):
-        raise RefusedRequest("body-cut")
-    return piece

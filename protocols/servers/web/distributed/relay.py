@@ -48,13 +48,14 @@ class Relay:
 
     Args:
         reactor: makes the connections.
+        max_body: bytes of the longest body that the site takes.
         silence: seconds in which a publisher has to say something while it is waited for.
     """
 
-    def __init__(self, reactor: Reactor, *, silence: float = SILENCE) -> None:
+    def __init__(self, reactor: Reactor, *, max_body: int = 0, silence: float = SILENCE) -> None:
         self._reactor = reactor
         self._silence = silence
-        self._spool = Spool(reactor)
+        self._spool = Spool(reactor, max_body)
         self._under_way: dict[str, int] = {}
 
     async def render(

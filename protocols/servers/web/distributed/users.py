@@ -24,7 +24,7 @@ from portable.errors import CapabilityMissing, ConnectError, FileError
 from portable.files import file_status, open_beneath, open_file, socket_owner
 from portable.systemusers import require_system_users, system_user
 from protocols.http.messages import Response
-from protocols.http.resource import allow_options, error_page, method_not_allowed
+from protocols.http.resource import PAGE_STYLE, allow_options, error_page, method_not_allowed
 from protocols.servers.web.distributed.relay import Relay
 
 if typing.TYPE_CHECKING:
@@ -50,15 +50,16 @@ _ROOT = 0  # the user id
 # No more than such names is ever asked of LDAP and the like.
 _LOGIN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,255}\$?")
 _METHODS = ("GET", "HEAD")
-_INDEX = b"""<!DOCTYPE html>
+_INDEX = f"""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Pages of users</title>
+<style>{PAGE_STYLE}</style>
 <h1>Pages of users</h1>
 <p>They are at <code>/NAME/</code>, and at <code>/NAME.twistd/</code> where a user has a server running.</p>
 </html>
-"""
+""".encode("ascii")
 
 
 class UserDirectory:
@@ -67,6 +68,7 @@ class UserDirectory:
     Args:
         make_folder: makes the resource for a user's pages from their folder and what opens things in it.
         lookup: asks the database of users, by default this machine's.
+        max_body: bytes of the longest body that the site takes.
 
     Attributes:
         relay: what talks to the users' servers; None before `start`.
@@ -76,10 +78,13 @@ class UserDirectory:
         self,
         make_folder: Callable[[str, Callable[[Sequence[str], bool], OpenFile]], StaticFolder],
         lookup: Callable[[str], SystemUser | None] | None = None,
+        *,
+        max_body: int = 0,
     ) -> None:
         self.relay: Relay | None = None
         self._reactor: Reactor | None = None
         self._make_folder = make_folder
+        self._max_body = max_body
         self._lookup = system_user if lookup is None else lookup
 
     def start(self, reactor: Reactor) -> None:
@@ -93,7 +98,7 @@ class UserDirectory:
                 raise CapabilityMissing(reactor.name, capability, "--user needs it")
         require_system_users()
         self._reactor = reactor
-        self.relay = Relay(reactor)
+        self.relay = Relay(reactor, max_body=self._max_body)
 
     def child(self, segment: str, request: Request) -> Resource | None:
         """Return the pages of the user, or the user's server, that `segment` names."""

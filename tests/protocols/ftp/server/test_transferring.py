@@ -359,3 +359,13 @@ def test_throttled_data(case: Case) -> None:
     assert client.fetch("RETR f") == bytes(60_000)
     assert client.store("STOR g", bytes(60_000)).startswith("226")
     assert 0.3 < case.reactor.time() - begin < 5
+
+
+def test_nobody_is_blamed_for_our_own_throttle(case: Case) -> None:
+    case.site.throttle = 400
+    case.limit(stall=0.4, min_rate=1000)
+    case.files.put(("f",), bytes(300))
+    client = case.user()
+    client.ask("TYPE I")
+    assert client.fetch("RETR f") == bytes(300)
+    assert client.store("STOR g", bytes(300)).startswith("226")

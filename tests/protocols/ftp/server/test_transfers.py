@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
 
 STALL = 10.0
 LIMITS = Limits(stall=STALL)
-ENOUGH = int(STALL) * LIMITS.min_rate  # bytes
+ENOUGH = int(STALL * LIMITS.min_rate)  # bytes
 
 
 class File:

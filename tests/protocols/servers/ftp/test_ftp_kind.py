@@ -58,6 +58,8 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
         assert "--passive-ports" in refused(tmp_path, anonymous=True, passive_ports=text)
     assert "--masquerade" in refused(tmp_path, anonymous=True, masquerade="::1")
     assert "--privkey" in refused(tmp_path, anonymous=True, privkey=str(file))
+    pair = {"certificate": [str(file), str(file)], "privkey": [str(file)]}
+    assert "--privkey" in refused(tmp_path, anonymous=True, **pair)
     assert "--require-tls" in refused(tmp_path, anonymous=True, require_tls=True)
     endpoint = f"tls:0:certificate={file}"
     assert "--listen" in refused(tmp_path, anonymous=True, listen=[endpoint])
@@ -95,6 +97,24 @@ def test_wrong_passwords(serve: Callable[..., Server]) -> None:
             log_in(server, name, password)
 
     server.during(session, "tom", "wrong")
+
+
+def test_the_log_says_who_came_and_no_name_that_may_be_a_password(
+    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+
+    def session() -> None:
+        log_in(server).close()
+        with pytest.raises(ftplib.error_perm, match="530"):
+            log_in(server, "typed too early", "x")
+
+    with caplog.at_level(logging.INFO, "protocols.ftp"):
+        server.during(session)
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("login: tom from 127.0.0.1:")
+    assert said[1].startswith("failed login from 127.0.0.1:")
+    assert "typed too early" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["anonymous", "ftp", "Anonymous"])
@@ -177,7 +197,7 @@ def test_a_reload_of_bad_passwords_changes_nothing(
     passwords.write_text("ann:second\nnonsense\n")
     with caplog.at_level(logging.INFO), pytest.raises(ConfigurationError, match=r"passwords:2"):
         server.service.reload()
-    assert "Loaded the certificate" not in caplog.text
+    assert "loaded the certificate" not in caplog.text
     server.during(lambda: log_in(server, "ann", "first").close())
 
 
@@ -201,6 +221,22 @@ def test_a_reload_of_bad_certificates_says_so_and_goes_on_with_the_old(
         client.host = "localhost"
         client.login("ann", "second")
         client.close()
+
+    server.during(session)
+
+
+def test_certificates_for_several_hosts(serve: Callable[..., Server], tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ours")
+    pairs = [authority.issue(name, f"{name}.example") for name in ("one", "two")]
+    server = serve(certificate=[pair.cert for pair in pairs], privkey=[pair.key for pair in pairs])
+
+    def session() -> None:
+        for name in ("one.example", "two.example"):
+            client = ftplib.FTP_TLS(context=ssl.create_default_context(cafile=authority.pem))
+            client.connect("127.0.0.1", server.port, timeout=20)
+            client.host = name
+            client.login("tom", "secret")
+            client.close()
 
     server.during(session)
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("untraced_threads")
 
 
 def test_log_in_and_compute(reactor: Reactor, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "portable.telnet"), console(reactor) as served:
+    with caplog.at_level(logging.INFO, "protocols.telnet"), console(reactor) as served:
         person = served.person().log_in()
         assert "secret" not in person.text
         assert person.say("6 * 7") == "42\n"
@@ -310,7 +310,7 @@ def test_a_wrong_password_costs_time_and_three_the_connection(
         return 0.05
 
     monkeypatch.setattr("portable.attempts.LoginAttempts.wait", wait)
-    with console(reactor) as served, caplog.at_level(logging.INFO, "portable.telnet"):
+    with console(reactor) as served, caplog.at_level(logging.INFO, "protocols.telnet"):
         person = served.person()
         for name in ("me", "nobody", "sEcReT"):
             person.wait("login: ")

@@ -42,8 +42,8 @@ def run(reactor: Reactor, service: Service) -> list[int]:
     ("given", "reason"),
     [
         ({}, "with an account"),
-        ({"username": "me"}, "--username needs --password"),
-        ({"password": HASH}, "--password needs --username"),
+        ({"username": "me"}, "--username: needs --password"),
+        ({"password": HASH}, "--password: needs --username"),
     ],
 )
 def test_a_console_without_a_login_is_refused(given: dict[str, typing.Any], reason: str) -> None:
@@ -104,10 +104,13 @@ def test_a_console_beside_a_web_site(reactor: Reactor, tmp_path: pathlib.Path) -
 
 @pytest.mark.parametrize(
     ("given", "reason"),
-    [({"telnet": 4040}, "--telnet: it needs"), ({"telnet-user": [ACCOUNT]}, "go with --telnet PORT")],
+    [
+        ({"telnet": 4040}, "--telnet: it needs"),
+        ({"telnet-user": [ACCOUNT]}, "--telnet-user: goes with --telnet PORT"),
+    ],
 )
 def test_a_console_beside_a_web_site_needs_a_login(
     given: dict[str, typing.Any], reason: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(ConfigurationError, match=reason):
-        values(web.KIND, {"path": str(tmp_path), **given})
+        web.KIND.make_service(check_values(web.KIND.options, {"path": str(tmp_path), **given}))

@@ -45,6 +45,40 @@ def test_curl_posts_with_path_info_and_query(site: Site) -> None:
     assert site.curl("/test.cgi", "-X", "OPTIONS").output == b"OPTIONS|/test.cgi|||||"
 
 
+def test_a_body_in_chunks_is_told_by_its_decoded_length(site: Site) -> None:
+    """RFC 3875 4.1.2: whatever the transfer coding was, it is off."""
+    site.shell("x.cgi", SHOW)
+    assert site.send(chunked("/x.cgi", b"3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nX: y\r\n\r\n")).body == (
+        b"POST|/x.cgi||||7|abcdefg"
+    )
+    assert site.send(chunked("/x.cgi", b"0\r\n\r\n")).body == b"POST|/x.cgi|||||"
+    data = site.put("data", "0123456789" * 30_000, 0o644)
+    done = site.curl("/x.cgi", "-T", str(data), "-X", "POST", "-H", "Transfer-Encoding: chunked")
+    assert done.output == b"POST|/x.cgi||||300000|" + data.read_bytes()
+
+
+def chunked(target: str, body: bytes) -> bytes:
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def test_too_long_a_body_in_chunks_starts_no_program(reactor: Reactor, tmp_path: Path) -> None:
+    """It is refused by the size of the chunk that is too much, before that has come."""
+    site = Site(reactor, tmp_path, max_body=100)
+    site.shell("x.cgi", f"touch begun; {OK}; cat")
+    answer = site.send(chunked("/x.cgi", b"50\r\n" + b"x" * 0x50 + b"\r\n15\r\n"))
+    assert answer.status == 413
+    assert not (tmp_path / "begun").exists()
+    answer = site.send(
+        chunked("/x.cgi", b"50\r\n" + b"x" * 0x50 + b"\r\n14\r\n" + b"x" * 0x14 + b"\r\n0\r\n\r\n")
+    )
+    assert len(answer.body) == 100
+    site.settle()
+    site.stop()
+
+
 def test_a_program_in_a_folder_and_as_its_index(site: Site) -> None:
     site.shell("sub/x.cgi", SHOW + "pwd")
     site.shell("app/index.cgi", SHOW)

@@ -43,8 +43,8 @@ class Threads:
 class Receiving:
     """One body on its way."""
 
-    def __init__(self, length: int | None = None) -> None:
-        self.spool = Spool(Threads())
+    def __init__(self, length: int | None = None, longest: int = 0) -> None:
+        self.spool = Spool(Threads(), longest)
         self.source = Source(length)
         self.ends: list[typing.Any] = []
         self.receiving = ensure_deferred(self.spool.receive(self.source.body))
@@ -120,6 +120,17 @@ def test_all_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [type(end) for end in made.ends] == [NoRoom]
     # Not a byte of it was asked for.
     assert made.source.asked == []
+
+
+def test_one_of_the_longest_that_may_come_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--max-body may be more than the limit of all together."""
+    monkeypatch.setattr(module, "MAX_ON_DISK", 200_000)
+    for length in (300_000, None):
+        made = Receiving(length, longest=300_000)
+        made.give(*[bytes(100_000)] * 3, b"")
+        assert sum(map(len, made.pieces())) == 300_000
+        made.ends[0].close()
+    assert [type(end) for end in Receiving(300_001, longest=300_000).ends] == [NoRoom]
 
 
 def test_one_that_is_not_wanted_while_the_disk_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
-import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from portable.testing import wait_for, wait_until
 from protocols.http.messages import Response
 from protocols.servers.web import KIND, make_service
 from protocols.servers.web.kind import WebService, load_resource
+from tests.portable.tls.certs import Authority, read
 from tests.protocols.servers.web.programs import Finished, run_program
 
 if TYPE_CHECKING:
@@ -112,6 +113,19 @@ def server(reactor: Reactor, root: Path) -> Iterator[Running]:
     running.stop()
 
 
+def test_a_folder_that_only_root_may_read_is_told_when_the_server_starts(
+    reactor: Reactor, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise every request is answered 403, and no log says why."""
+
+    Running(reactor, path=str(root)).stop()
+    assert caplog.text == ""
+    # The tests may be root's, who may read everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    Running(reactor, path=str(root)).stop()
+    assert f"this user may not read '{root}', which is to be served" in caplog.text
+
+
 def test_curl(server: Running, root: Path, tmp_path: Path) -> None:
     assert server.curl("/").output == b"<h1>home</h1>"
     assert server.curl("/big.bin").output == BIG
@@ -196,7 +210,25 @@ def test_https(reactor: Reactor, root: Path) -> None:
         assert answer.output == BIG, answer
     assert server.curl("/hello.txt").output == b"0123456789"
     server.stop()
-    assert ssl.OPENSSL_VERSION
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_https_for_several_hosts(reactor: Reactor, root: Path, apart: bool) -> None:
+    """The keys in files of their own, or with the certificates."""
+    authority = Authority(root.parent, "ours")
+    pairs = [authority.issue(name, f"{name}.example") for name in ("one", "two")]
+    files = {"certificate": [pair.cert for pair in pairs], "privkey": [pair.key for pair in pairs]}
+    if not apart:
+        for certificate, key in zip(files["certificate"], files.pop("privkey"), strict=True):
+            with open(certificate, "a") as file:
+                file.write(read(key))
+    server = Running(reactor, path=str(root), https=0, **files)
+    port = server.address(1).rpartition(":")[2]
+    for name in ("one.example", "two.example"):
+        url = f"https://{name}:{port}/hello.txt"
+        words = ("--cacert", authority.pem, "--resolve", f"{name}:{port}:127.0.0.1", url)
+        assert server.run("curl", "-sS", "--max-time", "20", *words).output == b"0123456789"
+    server.stop()
 
 
 def test_a_class(reactor: Reactor) -> None:
@@ -237,6 +269,7 @@ def test_options_that_have_no_meaning_together(root: Path) -> None:
     assert "not both" in refusal(path=path, **{"class": "a.B"})
     assert "--certificate" in refusal(path=path, https=0)
     assert "goes with --https" in refusal(path=path, certificate=path)
+    assert "as many" in refusal(path=path, https=0, certificate=[path, path], privkey=[path])
     assert "goes with --https" in refusal(path=path, privkey=path)
     for name in ("", "..", "a/b", "a\\b"):
         assert "is not the name of a file" in refusal(path=path, index=[name])

@@ -60,6 +60,23 @@ def test_fields_of_the_connection_are_not_passed_on() -> None:
     assert state(request)["requestHeaders"] == [(b"x-a", [b"1", b"2"])]
 
 
+def test_fields_that_connection_names_are_not_passed_on() -> None:
+    """RFC 9110 7.6.1."""
+    request = make(
+        "/x", ("connection", "close, X-Hop"), ("x-hop", "1"), ("connection", "x-too"), ("x-too", "2")
+    )
+    request.headers.add("x-a", "3")
+    assert state(request)["requestHeaders"] == [(b"x-a", [b"3"])]
+
+
+def test_a_body_that_came_in_chunks_goes_with_its_length() -> None:
+    """RFC 9112 7.1.3."""
+    request = make("/x", ("transfer-encoding", "chunked"))
+    assert state(request, b"abc")["requestHeaders"] == [(b"content-length", [b"3"])]
+    request = make("/x", ("content-length", "3"))
+    assert state(request, b"abc")["requestHeaders"] == [(b"content-length", [b"3"])]
+
+
 def test_fields_of_forms() -> None:
     form = ("content-type", "application/x-www-form-urlencoded; charset=utf-8")
     assert state(make("/x?a=1&b", form), b"a=2")["args"] == {b"a": [b"1", b"2"], b"b": [b""]}

@@ -53,6 +53,10 @@ def test_personal_and_user_together(reactor: Reactor, home: Path, monkeypatch: p
         b"#!/bin/sh\necho Content-Type: text/plain\necho\necho $SCRIPT_NAME $PATH_INFO $REMOTE_ADDR\n"
     )
     (home / "own" / "x.cgi").chmod(0o755)
+    (home / "own" / "length.cgi").write_bytes(
+        b"#!/bin/sh\necho Content-Type: text/plain\necho\necho $CONTENT_LENGTH $(wc -c)\n"
+    )
+    (home / "own" / "length.cgi").chmod(0o755)
     for name, location in (("own.cgi", "/alice.twistd/"), ("elsewhere.cgi", "/alice/?a")):
         (home / "own" / name).write_text(f"#!/bin/sh\necho 'Location: {location}'\necho\n")
         (home / "own" / name).chmod(0o755)
@@ -70,6 +74,11 @@ def test_personal_and_user_together(reactor: Reactor, home: Path, monkeypatch: p
         assert relay.curl("/alice.twistd/").output == b"from the own server"
         # Programs run in the user's own server, with the user's rights.
         assert relay.curl("/alice.twistd/x.cgi/info").output == b"/alice.twistd/x.cgi /info 127.0.0.1\n"
+        # However their input has come, and however long it is: there are two ways for it.
+        for size in (5, 700_000):
+            (home / "input").write_bytes(b"x" * size)
+            words = ("--data-binary", f"@{home}/input", "-H", "Transfer-Encoding: chunked")
+            assert relay.curl("/alice.twistd/length.cgi", *words).output == f"{size} {size}\n".encode()
         # A redirect within the own server is followed there, one to elsewhere by the client.
         assert relay.curl("/alice.twistd/own.cgi").output == b"from the own server"
         assert b"location: /alice/?a\r\n" in relay.curl("/alice.twistd/elsewhere.cgi", "-i").output

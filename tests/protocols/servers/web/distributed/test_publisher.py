@@ -11,7 +11,7 @@ from portable.testing import ManualClock, connect_in_memory
 from portable.transport import Address
 from protocols.http.messages import FileBody, Response
 from protocols.http.resource import Page, Tree
-from protocols.http.server import Site
+from protocols.http.server import Limits, Site
 from protocols.pb import Broker, Error, Referenceable, Registry, RemoteError
 from protocols.servers.web.distributed.publisher import publishing_broker
 from protocols.servers.web.distributed.sending import WINDOW
@@ -68,11 +68,17 @@ class Recorder(Referenceable):
 class Relay:
     """A relay that we play, joined to a publisher."""
 
-    def __init__(self, root: Any = None) -> None:
+    def __init__(self, root: Any = None, **limits: Any) -> None:
         self.clock = ManualClock()
         self.records: list[Any] = []
         pages, self.seen = make_pages()
-        site = Site(root or pages, clock=self.clock, access_log=self.records.append, wall_clock=self.clock.time)
+        site = Site(
+            root or pages,
+            clock=self.clock,
+            limits=Limits(**limits),
+            access_log=self.records.append,
+            wall_clock=self.clock.time,
+        )
         registry = Registry()
         registry.send(Said, "twisted.web.server.Request", lambda said: said.state)
         self.broker = Broker(self.clock, client=True, registry=registry)
@@ -181,6 +187,22 @@ def test_a_streamed_body(relay: Relay) -> None:
 def test_a_streamed_body_that_is_none(relay: Relay) -> None:
     assert relay.ask("request_streamed", Reader(b"ab", 5), method=b"POST", uri=b"/u/digest") == [1]
     assert relay.response.status == 400
+
+
+def test_a_body_above_the_limit_of_the_publisher_itself() -> None:
+    """The relay has another one, and need not be ours."""
+    relay = Relay(max_body=3)
+    post: dict[str, Any] = {"method": b"POST", "uri": b"/u/digest"}
+    assert relay.ask(content_data=b"abc", **post) == [1]
+    assert relay.response.status == 200
+    assert relay.ask(content_data=b"abcd", **post) == [1]
+    assert relay.response.status == 413
+    assert relay.ask("request_streamed", Reader(b"ab", b"c", b""), **post) == [1]
+    assert relay.response.status == 200
+    reader = Reader(b"ab", b"cd", b"never asked for")
+    assert relay.ask("request_streamed", reader, **post) == [1]
+    assert relay.response.status == 413
+    assert len(reader.pieces) == 1
 
 
 def test_a_client_that_breaks_off_is_no_fault_of_the_page(

@@ -201,8 +201,8 @@ class ReactorEventLoop(BaseLoop):
         *,
         fallback: bool = True,
     ) -> int:
-        """Send a file by the reactor's `send_file`. Gives the number of bytes; the file's position is behind them
-        afterwards.
+        """Send a file by the reactor's `send_file`. Gives the number of bytes, and leaves the file's position
+        behind them.
         """
         if not isinstance(transport, StreamTransport):
             raise TypeError(f"transport {transport!r} is not supported by sendfile()")

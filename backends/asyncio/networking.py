@@ -175,8 +175,8 @@ async def upgraded(
 
 
 def adopted(loop: BaseLoop, sock: socket.socket, backlog: int) -> Listen:
-    """Return what listens on a socket that the program has bound. Programs go on looking at it, so it stays open
-    until the server closes.
+    """Return what listens on a socket that the program has bound. Programs go on looking at it, so it is left
+    open: the server closes it.
     """
     sock.listen(backlog)
 

@@ -116,7 +116,9 @@ class NioReactor(Front):
         if self._running:
             raise LocalProtocolError("the reactor is running: it turns by itself until it is told to stop")
         if self._turning:
-            raise LocalProtocolError("the reactor is running one turn: this was called from it, and would begin another")
+            raise LocalProtocolError(
+                "the reactor is running one turn: this was called from it, and would begin another"
+            )
 
     def _turn(self, timeout: float | None) -> None:
         ready = self._ready

@@ -236,7 +236,7 @@ def test_the_socket_of_a_connection(reactor: Reactor, host: str) -> None:
         sock = writer.get_extra_info("socket")
         assert sock.family == (socket.AF_INET6 if ":" in host else socket.AF_INET)
         assert sock.type == socket.SOCK_STREAM
-        assert sock.getpeername() == typing.cast("asyncio.Server", server).sockets[0].getsockname()
+        assert sock.getpeername() == server.sockets[0].getsockname()
         assert sock.getsockname()[:2] == writer.get_extra_info("sockname")[:2]
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         writer.close()
@@ -315,7 +315,7 @@ def test_what_goes_wrong_is_an_os_error(reactor: Reactor) -> None:
             await asyncio.open_connection("127.0.0.1", port)
         with pytest.raises(socket.gaierror):
             await asyncio.open_connection("nobody.invalid", port)
-        with pytest.raises(ValueError, match="[Nn]either"):
+        with pytest.raises(ValueError, match="host/port"):
             await asyncio.start_server(echo)
         with pytest.raises(NotImplementedError, match="any port"):
             await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.1", 1))

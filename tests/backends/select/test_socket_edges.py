@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -16,7 +17,7 @@ import pytest
 from backends.select import SelectReactor
 from backends.select.pollers import SelectPoller
 from backends.sockets.reactor import WRITE
-from portable.errors import Cancelled, ConnectError, FileError, ListenError, TransportError
+from portable.errors import Cancelled, ConfigurationError, ConnectError, FileError, ListenError, TransportError
 from portable.process import ProcessProtocol
 from portable.protocol import DatagramProtocol, Protocol
 from portable.testing import wait_for, wait_until
@@ -99,6 +100,15 @@ def test_wait_of_a_month_for_nothing_does_not_break_the_wait(reactor: Reactor) -
     waker.start()
     reactor.step(30 * 24 * 3600.0)
     waker.join()
+
+
+def test_reactor_without_a_descriptor_left_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def socketpair() -> typing.NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+    with pytest.raises(ConfigurationError, match="cannot start: too many open files"):
+        SelectReactor()
 
 
 def test_interrupt_in_one_connection_does_not_strand_the_others() -> None:

@@ -501,6 +501,14 @@ def test_errors_of_callbacks(reactor: Reactor) -> None:
     loop.close()
 
 
+def test_stop_iteration_in_a_thread_does_not_wait_for_ever(reactor: Reactor) -> None:
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(asyncio.to_thread(next, iter([])), 5)
+
+    run(main(), reactor)
+
+
 def test_a_slow_callback_is_logged_in_debug_mode(reactor: Reactor, caplog: pytest.LogCaptureFixture) -> None:
     """As slow as `slow_callback_duration` says, and only then."""
 

@@ -19,6 +19,8 @@ __all__ = ["BACKLOG", "CONNECT_TIMEOUT", "Fields", "escape", "is_number", "pair_
 BACKLOG = 1024
 # Seconds; as `Streams.connect`.
 CONNECT_TIMEOUT = 30.0
+# Of a time-out, before the point and behind it: down to a nanosecond.
+TIMEOUT_DIGITS = 9
 # The largest backlog that every system takes without cutting it off in silence.
 MAX_BACKLOG = 65535
 
@@ -157,7 +159,8 @@ class Fields:
         if not text:
             return CONNECT_TIMEOUT
         whole, _, part = text.partition(".")
-        if len(text) > 9 or not is_number(whole) or (part and not is_number(part)) or float(text) <= 0:
+        is_plain = is_number(whole) and (not part or is_number(part))
+        if not is_plain or max(len(whole), len(part)) > TIMEOUT_DIGITS or float(text) <= 0:
             raise self.error(f"timeout must be a number of seconds above 0, not {text!r}")
         return float(text)
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from portable.endpointfields import BACKLOG, CONNECT_TIMEOUT, Fields, escape, is_number
+from portable.endpointfields import BACKLOG, CONNECT_TIMEOUT, TIMEOUT_DIGITS, Fields, escape, is_number
 from portable.errors import ConnectTimedOut, TimedOut
 from portable.tls import client_options, server_options, tls_factory
 
@@ -342,4 +342,7 @@ def _socket_options(endpoint: TCPEndpoint | TLSEndpoint) -> list[str]:
 
 
 def _timeout_option(timeout: float) -> list[str]:
-    return [f":timeout={timeout:.9g}"] if timeout != CONNECT_TIMEOUT else []
+    if timeout == CONNECT_TIMEOUT:
+        return []
+    # Never with an exponent, which nobody writes and `Fields.timeout` does not read.
+    return [":timeout=" + f"{timeout:.{TIMEOUT_DIGITS}f}".rstrip("0").rstrip(".")]

@@ -153,6 +153,8 @@ class Option:
             ConfigurationError: it is none; `where` (by default the flag) names the place.
         """
         where = where or f"--{self.name}"
+        # The system's functions for paths and names raise errors of their own for such text.
+        _check_usable(text, where)
         value: typing.Any = text
         if self.type in {"int", "port"}:
             if re.match(r"[+-]?[0-9]{1,18}\Z", text) is None:
@@ -229,8 +231,7 @@ class Option:
             raise ConfigurationError(f"expected a text, got {_json_type(value)}", where)
         if len(value) > MAX_TEXT:
             raise ConfigurationError(f"longer than {MAX_TEXT} characters", where)
-        if _UNUSABLE.search(value) is not None:
-            raise ConfigurationError("has a NUL character, or bytes that are no UTF-8", where)
+        _check_usable(value, where)
         if self.type == "choice" and value not in self.choices:
             raise ConfigurationError(f"{value!r} is none of {', '.join(self.choices)}", where)
         if self.type == "path" and not os.path.isabs(value):
@@ -373,6 +374,11 @@ def _parse_duration(text: str, where: str) -> float:
     if found is None:
         raise ConfigurationError(f"{text!r} is not a time such as 10, 500ms, 10s or 5m", where)
     return float(found.group(1)) * _DURATION_UNITS[found.group(2) or "s"]
+
+
+def _check_usable(text: str, where: str) -> None:
+    if _UNUSABLE.search(text) is not None:
+        raise ConfigurationError("has a NUL character, or bytes that are no UTF-8", where)
 
 
 def _check_network(text: str, where: str) -> str:

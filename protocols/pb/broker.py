@@ -120,6 +120,10 @@ class Broker(Protocol):
         self._reader.receive_data(data)
         self._intake.wake()
 
+    def eof_received(self) -> None:
+        """See `Protocol.eof_received`. It is the end of both directions."""
+        self.close()
+
     def pause_writing(self) -> None:
         """See `Protocol.pause_writing`. A peer that does not read its answers may not call, either."""
         self._intake.pause_writing()
@@ -135,12 +139,13 @@ class Broker(Protocol):
         self._intake.stop()
         self._unsent = []
         self._objects.clear()
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.errback(ConnectionLost("the connection ended before the answer"))
+        # First, or a method that waits for an answer of its caller would seem to have failed.
         work, self._work = self._work, {}
         for each in work.values():
             each.cancel()
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.errback(ConnectionLost("the connection ended before the answer"))
         notices, self._on_disconnect = self._on_disconnect, []
         for notice in notices:
             notice()

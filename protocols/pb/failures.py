@@ -11,7 +11,15 @@ import typing
 from portable.errors import FrameworkError
 from protocols.pb.jelly import InsecureJelly
 
-__all__ = ["FAILURE", "Error", "NoSuchMethod", "RemoteError", "failure_state", "remote_error"]
+__all__ = [
+    "FAILURE",
+    "Error",
+    "NoSuchMethod",
+    "RemoteError",
+    "WrongArguments",
+    "failure_state",
+    "remote_error",
+]
 
 # The name of the copy.
 FAILURE = b"twisted.spread.pb.CopyableFailure"
@@ -36,6 +44,12 @@ class NoSuchMethod(Error):
     """A peer called a method, or an object, that is not there."""
 
     wire_name = "twisted.spread.flavors.NoSuchMethod"
+
+
+class WrongArguments(Error):
+    """A peer called a method with arguments that it does not take."""
+
+    wire_name = "builtins.TypeError"
 
 
 class RemoteError(FrameworkError):

@@ -114,10 +114,12 @@ class Intake:
         return True
 
     def _is_full(self) -> bool:
-        sent = self._written - self._transport.get_write_buffer_size()
-        while self._answers and self._answers[0][0] <= sent:
+        waiting = self._transport.get_write_buffer_size()
+        while self._answers and self._answers[0][0] <= self._written - waiting:
             self._unsent -= self._answers.popleft()[1]
-        return self._unsent > MAX_ANSWERS
+        # The first of them may have left but for its end. Counted as a whole it would have us look again in
+        # every turn, as the transport has no reason to pause any more.
+        return min(self._unsent, waiting) > MAX_ANSWERS
 
     def _go_on_later(self) -> None:
         if self._later is None:

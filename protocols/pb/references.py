@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 
-from protocols.pb.failures import NoSuchMethod
+from protocols.pb.failures import NoSuchMethod, WrongArguments
 
 if typing.TYPE_CHECKING:
     from portable.deferred import Deferred
@@ -31,6 +31,7 @@ class Referenceable:
 
         Raises:
             NoSuchMethod: there is none.
+            WrongArguments: it does not take these.
             Exception: whatever the method raises.
         """
         method = None
@@ -38,7 +39,13 @@ class Referenceable:
             method = getattr(self, f"remote_{name}", None)
         if not callable(method):
             raise NoSuchMethod(f"No such method: remote_{name[:MAX_NAME]}")
-        return method(*args, **kwargs)
+        try:
+            return method(*args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                # From the call, not from inside the method: no fault of ours, to be logged with a traceback.
+                raise WrongArguments(f"{name} does not take these arguments") from error
+            raise
 
 
 class Caller(typing.Protocol):

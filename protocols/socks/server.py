@@ -301,13 +301,13 @@ class SocksServer(RelayEnd):
             transport.abort()
             return
         self._reply(transport, outcome)
+        self._farewell = self._clock.call_later(self._proxy.limits.linger, transport.abort)
         if self.ended or not transport.can_write_eof():
             transport.close()
             return
         # Closed with data unread, a system may drop what it has not sent: the reply. So take what still comes.
         transport.write_eof()
         transport.resume_reading()
-        self._farewell = self._clock.call_later(self._proxy.limits.linger, transport.abort)
 
     def _broke(self, error: Exception) -> typing.NoReturn:
         """End a connection whose conversation has a bug."""

@@ -118,7 +118,10 @@ class TelnetClient(Protocol):
                     self._take_parameters(event.option, event.payload)
         except RemoteProtocolError as error:
             self._error = error
+            # What was answered before that leaves first, as it would have if the rest had come later.
+            self._flush()
             self._transport.close()
+            return
         self._flush()
 
     def connection_lost(self, exc: TransportError | None) -> None:

@@ -37,10 +37,11 @@ from protocols.telnet.nvt import KeyboardDecoder
 from protocols.telnet.ttype import SEND, decode_ttype
 
 if typing.TYPE_CHECKING:
+    from portable.clock import Clock, Timer
     from portable.errors import TransportError
     from portable.transport import Address, Transport
 
-__all__ = ["COLUMNS", "ROWS", "TelnetServer", "TerminalUser"]
+__all__ = ["CLOSE_TIMEOUT", "COLUMNS", "ROWS", "TelnetServer", "TerminalUser"]
 
 # Of a client that does not tell.
 COLUMNS = 80
@@ -50,6 +51,8 @@ _LOCAL = (ECHO, SGA, BINARY, CHARSET)
 _REMOTE = (SGA, BINARY, NAWS, TTYPE, CHARSET)
 # The keys that stand for commands, as terminals of Unix have them.
 _KEYS = {IP: b"\x03", BRK: b"\x03", ABORT: b"\x03", EOF: b"\x04", EC: b"\x7f", EL: b"\x15"}
+# Seconds that a client is given to take what was written last.
+CLOSE_TIMEOUT = 30.0
 # RFC 854: "some visible evidence".
 _HERE = b"\r\n[yes]\r\n"
 
@@ -108,6 +111,8 @@ class TelnetServer(Protocol):
         self._keyboard = KeyboardDecoder()
         self._charset = CharsetNegotiation()
         self._crowded = False
+        self._last_words: Timer | None = None
+        self._lost = False
 
     @property
     def interactive(self) -> bool:
@@ -139,8 +144,11 @@ class TelnetServer(Protocol):
         self._flush()
 
     def close(self) -> None:
-        """Close the connection when everything is sent."""
+        """Close the connection when everything is sent, in CLOSE_TIMEOUT seconds at the latest. Idempotent."""
         self._transport.close()
+        if self._last_words is None and not self._lost:
+            clock: Clock = self._transport.get_extra_info("reactor")
+            self._last_words = clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
     # Calls of the transport.
 
@@ -165,7 +173,10 @@ class TelnetServer(Protocol):
                 self._take(event)
         except RemoteProtocolError as error:
             _log.info("closing the connection of %s: %s", self.peer, error)
-            self._transport.close()
+            # What was answered before that leaves first, as it would have if the rest had come later.
+            self._flush()
+            self.close()
+            return
         self._flush()
 
     def eof_received(self) -> bool | None:
@@ -185,6 +196,9 @@ class TelnetServer(Protocol):
 
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
+        self._lost = True
+        if self._last_words is not None:
+            self._last_words.cancel()
         self._user.connection_lost()
 
     def drain(self) -> None:
@@ -207,7 +221,7 @@ class TelnetServer(Protocol):
         if code in _KEYS:
             self._user.data_received(_KEYS[code])
         elif code == AYT and not self._crowded:
-            self._transport.write(_HERE)
+            self._connection.send_data(_HERE)
 
     def _option_changed(self, event: OptionChanged) -> None:
         if event.option == ECHO:

@@ -96,6 +96,9 @@ class Screen(typing.Protocol):
     def write(self, text: str) -> None:
         r"""Show text, in which "\n" begins a new line."""
 
+    def close(self) -> None:
+        """End the connection when everything is shown."""
+
 
 class LineTerminal:
     """One user at one terminal.
@@ -206,7 +209,7 @@ class LineTerminal:
     def input_ended(self) -> None:
         """Take that no more keys will come: when those that have are used up, lines end."""
         self._ended = True
-        self._half_closed = self._clock.call_later(HALF_CLOSED, self._screen.transport.close)
+        self._half_closed = self._clock.call_later(HALF_CLOSED, self._screen.close)
         self._pacer.wake()
 
     def screen_changed(self) -> None:

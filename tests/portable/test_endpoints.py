@@ -153,6 +153,13 @@ def test_a_connecting_endpoint_is_what_its_string_says(endpoint: ClientEndpoint)
     assert parse_client_endpoint(str(endpoint)) == endpoint
 
 
+@pytest.mark.parametrize("seconds", ["0.00001", "0.000000001", "999999999", "123456.000789", "100"])
+def test_a_time_out_is_read_again_however_short_or_long(seconds: str) -> None:
+    endpoint = parse_client_endpoint(f"tcp:h:1:timeout={seconds}")
+    assert str(endpoint) == f"tcp:h:1:timeout={seconds}"
+    assert parse_client_endpoint(str(endpoint)) == endpoint
+
+
 @given(st.text(st.sampled_from("tcplsunixy:\\[]=0123/"), max_size=20))
 def test_any_text_is_an_endpoint_or_a_configuration_error(text: str) -> None:
     try:

@@ -85,5 +85,5 @@ def test_the_expiry_of_certificates_is_told() -> None:
 def test_without_prometheus_client_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     loop = LaggingReactor()
-    with pytest.raises(ConfigurationError, match=r"pip install 'portable-net\[metrics\]'"):
+    with pytest.raises(ConfigurationError, match="pip install prometheus-client"):
         render(running(loop), loop.as_reactor)

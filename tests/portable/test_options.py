@@ -86,6 +86,8 @@ def test_what_a_person_writes_becomes_a_value(type_name: str, text: str, value: 
         ("client-endpoint", "tcp:80"),
         ("path", ""),
         ("path", "a\0b"),
+        ("path", "~\0"),
+        ("path", "~\ud800"),
         ("str", "\ud800"),
         ("str", "x" * 5000),
     ],

@@ -7,12 +7,12 @@ import typing
 
 import pytest
 
-from portable.deferred import Deferred
+from portable.deferred import Deferred, ensure_deferred
 from protocols.http.messages import FileBody, FilePiece, Response
 from tests.protocols.http.bench import Bench, Counting, echo, hello
 
 if typing.TYPE_CHECKING:
-    from protocols.http.request import RequestBody
+    from protocols.http.request import Request, RequestBody
 
 
 def test_an_idle_connection_is_closed_silently() -> None:
@@ -50,6 +50,18 @@ def test_a_slow_body_is_a_408() -> None:
     for _ in range(30):
         bench.transport.receive(b"x")
         bench.clock.advance(1)
+    assert bench.transport.take().startswith(b"HTTP/1.1 408 ")
+    assert bench.transport.eof_written
+
+
+@pytest.mark.parametrize("begun", [b"", b"x" * 100])
+def test_a_body_that_never_comes_is_a_408_although_the_resource_waits_for_it_at_once(begun: bytes) -> None:
+    def answer(request: Request) -> Deferred[Response]:
+        return ensure_deferred(echo(request))
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n" + begun)
+    bench.clock.advance(30)
     assert bench.transport.take().startswith(b"HTTP/1.1 408 ")
     assert bench.transport.eof_written
 

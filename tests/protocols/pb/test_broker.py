@@ -16,6 +16,7 @@ from protocols.pb import (
     Error,
     InsecureJelly,
     NoSuchMethod,
+    Referenceable,
     Registry,
     RemoteError,
     RemoteReference,
@@ -171,11 +172,24 @@ def test_only_remote_methods_are_called(pair: Pair, name: str) -> None:
         target.message_received(name, (), {})
 
 
-def test_wrong_arguments_are_an_error_of_that_call_only(pair: Pair) -> None:
-    with pytest.raises(RemoteError) as caught:
-        pair.call("echo", 1, 2, 3)
-    assert caught.value.type == "builtins.TypeError"
+def test_wrong_arguments_are_an_error_of_that_call_only_and_none_of_ours(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    for args in ((1, 2, 3), ()):
+        with pytest.raises(RemoteError) as caught:
+            pair.call("echo", *args)
+        assert caught.value.type == "builtins.TypeError"
     assert pair.call("echo", 1) == 1
+    # Whoever calls cannot fill the log with tracebacks.
+    assert not caplog.records
+
+
+def test_a_type_error_inside_of_a_method_is_logged(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    pair.root.remote_echo = lambda value: value + 1  # type: ignore[method-assign]
+    with pytest.raises(RemoteError) as caught:
+        pair.call("echo", "text")
+    assert (caught.value.type, caught.value.text) == ("builtins.TypeError", "the peer's log says more")
+    assert "a remote method failed" in caplog.text
 
 
 def test_an_error_of_a_third_party_is_passed_on(pair: Pair) -> None:
@@ -251,6 +265,22 @@ def test_a_method_that_fails_after_its_caller_has_gone(pair: Pair) -> None:
     pair.start("later")
     pair.link.reset()
     assert stubborn.called
+
+
+def test_a_method_that_waits_for_its_caller_does_not_fail_when_that_has_gone(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Deferred[typing.Any]] = []
+
+    class Silent(Referenceable):
+        def remote_add(self, number: int) -> Deferred[typing.Any]:
+            asked.append(Deferred())
+            return asked[-1]
+
+    pair.start("ask", Silent())
+    assert asked
+    pair.link.reset()
+    assert not caplog.records
 
 
 def test_drain_answers_what_is_under_way_and_refuses_the_rest(pair: Pair) -> None:

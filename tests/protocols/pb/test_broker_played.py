@@ -17,7 +17,7 @@ from protocols.pb import (
     RemoteError,
 )
 from protocols.pb.banana import NO_WORDS, PB_WORDS, BananaReader, encode
-from protocols.pb.broker import HANDSHAKE_TIMEOUT, MAX_CALLS
+from protocols.pb.broker import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CALLS
 from tests.protocols.pb.objects import Root
 from tests.strategies import alphabet, splits
 
@@ -91,6 +91,16 @@ def test_hostile_arguments_are_an_error_of_that_call_only() -> None:
     assert [each[:2] for each in played.take()] == [[b"error", 2], [b"error", 3]]
     played.message(b"echo", 1)
     assert played.take() == [[b"answer", 1, 1]]
+
+
+def test_a_peer_that_ends_its_stream_and_takes_no_answer_is_not_kept() -> None:
+    played = Played()
+    played.transport.window = 0
+    played.message(b"echo", b"x" * 1000)
+    played.transport.receive_eof()
+    assert not played.transport.lost
+    played.clock.advance(CLOSE_TIMEOUT)
+    assert played.transport.lost
 
 
 def test_unanswered_calls_are_limited() -> None:

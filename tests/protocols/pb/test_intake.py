@@ -62,6 +62,16 @@ def test_only_answers_count() -> None:
     assert work.steps == 2
 
 
+def test_a_peer_that_does_not_take_the_end_of_a_long_answer_keeps_nobody_busy() -> None:
+    work = Work(1)
+    work.intake.write(b"x" * MAX_ANSWERS * 3, answer=True)
+    work.transport.allow(MAX_ANSWERS * 3 - 10)
+    work.intake.wake()
+    assert work.steps == 1
+    assert not work.clock.next_time()
+    work.clock.advance()
+
+
 def test_an_error_in_a_later_turn_ends_the_connection() -> None:
     work = Work(BURST + 5)
 

@@ -428,6 +428,18 @@ def test_a_refusal_is_not_lost_to_what_the_client_still_sends() -> None:
     assert client.aborted
 
 
+def test_a_client_that_ends_and_does_not_take_its_refusal_is_not_kept() -> None:
+    world = World()
+    client = world.client()
+    client.window = 0
+    client.receive(CONNECT_4)
+    client.receive_eof()
+    world.refuse()
+    assert not client.lost
+    world.advance(world.proxy.limits.linger)
+    assert client.lost
+
+
 def test_a_refusal_after_the_clients_end() -> None:
     world = World()
     client = world.client()

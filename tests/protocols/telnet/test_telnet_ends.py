@@ -15,7 +15,7 @@ from protocols.telnet.client import MAX_QUESTIONS, TelnetClient
 from protocols.telnet.naws import WindowSize
 from protocols.telnet.negotiation import MAX_ANSWERS
 from protocols.telnet.parser import MAX_SUBNEGOTIATION, negotiation, subnegotiation
-from protocols.telnet.server import TelnetServer
+from protocols.telnet.server import CLOSE_TIMEOUT, TelnetServer
 from tests.strategies import alphabet, splits
 
 WILL, WONT, DO, DONT, IAC = codes.WILL, codes.WONT, codes.DO, codes.DONT, codes.IAC
@@ -155,6 +155,15 @@ def test_are_you_there() -> None:
     assert b"yes" in Server().answer(bytes([IAC, codes.AYT]))
 
 
+def test_are_you_there_is_answered_after_what_came_before() -> None:
+    server = Server()
+    refused = negotiation(WONT, codes.NEW_ENVIRON)
+    assert (
+        server.answer(negotiation(DO, codes.NEW_ENVIRON) + bytes([IAC, codes.AYT]))
+        == refused + b"\r\n[yes]\r\n"
+    )
+
+
 def test_nobody_who_does_not_read_is_told_for_ever_that_we_are_here() -> None:
     server = Server(window=0)
     for _ in range(100):
@@ -162,6 +171,23 @@ def test_nobody_who_does_not_read_is_told_for_ever_that_we_are_here() -> None:
     assert server.transport.waiting < 100_000
     server.transport.allow(None)
     assert server.user.calls == ["pause_writing", "resume_writing"]
+
+
+@pytest.mark.parametrize("end", [b"", bytes([IAC, codes.SB, IAC, codes.SE])])
+def test_a_client_that_does_not_take_the_last_words_is_not_kept(end: bytes) -> None:
+    server = Server(window=0)
+    if end:
+        server.transport.receive(end)
+    else:
+        server.protocol.close()
+    server.protocol.close()
+    lost = []
+    for seconds in (CLOSE_TIMEOUT - 1, 1):
+        server.transport.clock.advance(seconds)
+        lost.append(server.transport.lost)
+    assert lost == [False, True]
+    server.protocol.close()
+    assert server.transport.clock.next_time() is None
 
 
 def test_the_end_of_the_stream_and_of_the_connection_are_told() -> None:
@@ -338,6 +364,17 @@ def test_a_server_that_asks_for_ever_ends_the_connection() -> None:
         transport.receive(subnegotiation(codes.TTYPE, b"\x01"))
     assert transport.lost
     assert "type of the terminal" in str(ends[0])
+
+
+@pytest.mark.parametrize("pieces", [1, 100])
+def test_answers_before_an_error_are_not_lost_with_it(pieces: int) -> None:
+    stream = negotiation(DO, codes.NEW_ENVIRON) + bytes([IAC, codes.SB, IAC, codes.SE])
+    client = MemoryTransport(TelnetClient(print))
+    for transport in (client, Server().transport):
+        for at in range(0, len(stream), pieces):
+            transport.receive(stream[at : at + pieces])
+        assert transport.take() == negotiation(WONT, codes.NEW_ENVIRON)
+        assert transport.lost
 
 
 def test_ends_that_are_nobodys_concern() -> None:

@@ -42,6 +42,9 @@ class Screen:
         self.emulator.feed(text)
         self.transport.write(text.encode())
 
+    def close(self) -> None:
+        self.transport.close()
+
     def _interrupted(self) -> None:
         self.interruptions += 1
 

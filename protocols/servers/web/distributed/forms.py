@@ -50,6 +50,8 @@ HOP_BY_HOP = frozenset(
 _REQUEST = "twisted.web.server.Request"
 # Fields of a form in a query or a body. A browser's have a dozen.
 _MAX_FIELDS = 1000
+# What a literal address is made of, with its scope. Anything else could forge lines of the access log.
+_LITERAL = re.compile("[0-9A-Fa-f.:]{2,45}(?:%[0-9A-Za-z._-]{1,32})?")
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{1,5}))?")
 
 
@@ -211,7 +213,9 @@ def _headers(fields: object) -> Headers:
 def _peer(client: object) -> Address | str:
     if isinstance(client, tuple) and len(client) == 3 and client[0] == "INET":
         host, port = client[1], client[2]
-        if isinstance(host, str) and isinstance(port, int) and 0 <= port < 65536:
+        if not isinstance(host, str) or not isinstance(port, int):
+            return ""
+        if _LITERAL.fullmatch(host) and 0 <= port < 65536:
             return Address(host, port)
     return ""
 

@@ -157,10 +157,6 @@ class ResponseView(Referenceable):
             raise Error("the page is complete, or not wanted any more")
         try:
             return super().message_received(name, args, kwargs)
-        except TypeError as error:
-            # Wrong arguments: more, fewer, others.
-            self.fail(BadPage(f"{name}: {error}"))
-            raise Error(f"{name}: wrong arguments") from error
         except NoSuchMethod:
             # Something that a later version may know.
             raise

@@ -113,6 +113,17 @@ def test_a_page(relay: Relay) -> None:
     assert record.peer == Address("192.0.2.7", 5000)
 
 
+@pytest.mark.parametrize("host", ["x\n192.0.2.8", "::1%x y", "", "localhost", "1" * 1000])
+def test_a_relay_cannot_write_into_our_access_log(relay: Relay, host: str) -> None:
+    relay.ask(client=("INET", host, 5000))
+    assert [record.peer for record in relay.records] == [""]
+
+
+def test_a_client_on_the_link_keeps_its_scope(relay: Relay) -> None:
+    relay.ask(client=("INET", "fe80::1%eth0", 5000))
+    assert [record.peer for record in relay.records] == [Address("fe80::1%eth0", 5000)]
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [

@@ -214,7 +214,7 @@ class BaseLoop(UnsupportedLoop):
 
     def _run_handle(self, handle: asyncio.Handle) -> None:
         if not handle.cancelled() and not self._closed:
-            began = self.time() if self._debug else 0.0
+            began = self.time() if self._debug else None
             # A handle's own method, as every loop uses it: it knows the context and reports errors.
             try:
                 self.within(handle._run)  # noqa: SLF001 - as every loop does
@@ -224,7 +224,7 @@ class BaseLoop(UnsupportedLoop):
                     raise
                 self._exit = exc
                 self.reactor.stop()
-            if self._debug and self.time() - began >= self.slow_callback_duration:
+            if began is not None and self.time() - began >= self.slow_callback_duration:
                 self._log_slow(handle, self.time() - began)
 
     def _log_slow(self, handle: asyncio.Handle, seconds: float) -> None:

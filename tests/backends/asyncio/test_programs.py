@@ -518,6 +518,7 @@ def test_a_slow_callback_is_logged_in_debug_mode(reactor: Reactor, caplog: pytes
         loop.slow_callback_duration = 0.0
         await asyncio.sleep(0)
         loop.slow_callback_duration = 60.0
+        loop.set_debug(not loop.get_debug())
         await asyncio.sleep(0)
 
     with caplog.at_level("WARNING", logger="asyncio"):

@@ -289,6 +289,9 @@ class Life(typing.Protocol):
         Protocols get their `connection_lost`, children are killed, and whoever still waits for a connection, a
         name or a thread's result gets Cancelled. Afterwards no method may be called, but `close` itself, which
         does nothing.
+
+        Raises:
+            LocalProtocolError: this was called from the loop. Call `stop`, and `close` when `run` has returned.
         """
 
 

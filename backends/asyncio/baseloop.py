@@ -88,12 +88,15 @@ class BaseLoop(UnsupportedLoop):
 
     # Life
 
-    def run_forever(self) -> None:
+    def _check_idle(self) -> None:
         self._check_open()
         if self._running:
             raise RuntimeError("This event loop is already running")
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - asyncio offers it to loops
             raise RuntimeError("Cannot run the event loop while another loop is running")
+
+    def run_forever(self) -> None:
+        self._check_idle()
         if self._stop_soon:
             self._stop_soon = False
             self.reactor.call_soon(self.reactor.stop)
@@ -112,7 +115,8 @@ class BaseLoop(UnsupportedLoop):
             raise leaving
 
     def run_until_complete(self, future: typing.Any) -> typing.Any:
-        self._check_open()
+        # Before there is a task, which the running loop would take up.
+        self._check_idle()
         made_here = not asyncio.isfuture(future)
         task = asyncio.ensure_future(future, loop=self)
 
@@ -210,6 +214,7 @@ class BaseLoop(UnsupportedLoop):
 
     def _run_handle(self, handle: asyncio.Handle) -> None:
         if not handle.cancelled() and not self._closed:
+            began = self.time() if self._debug else None
             # A handle's own method, as every loop uses it: it knows the context and reports errors.
             try:
                 self.within(handle._run)  # noqa: SLF001 - as every loop does
@@ -219,6 +224,13 @@ class BaseLoop(UnsupportedLoop):
                     raise
                 self._exit = exc
                 self.reactor.stop()
+            if began is not None and self.time() - began >= self.slow_callback_duration:
+                self._log_slow(handle, self.time() - began)
+
+    def _log_slow(self, handle: asyncio.Handle, seconds: float) -> None:
+        # A task's step says nothing of its own.
+        owner = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # noqa: SLF001
+        _log.warning("Executing %r took %.3f s", owner if isinstance(owner, asyncio.Task) else handle, seconds)
 
     def call_soon(
         self, callback: Callable[[*Args], object], *args: *Args, context: contextvars.Context | None = None

@@ -4,8 +4,9 @@
     loop = ReactorEventLoop(reactor)     # or by hand
 
 What the reactor has no interface for raises NotImplementedError, which asyncio's documentation lets loops do:
-`add_reader`, the `sock_...` methods, sockets that are connected already, pipes and subprocesses. The reactor is
-borrowed: closing the loop drops the connections and servers made through it, and nothing else.
+`add_reader`, the `sock_...` methods, sockets that are connected already (aiohttp's client makes such), pipes
+and subprocesses. The reactor is borrowed: closing the loop drops the connections and servers made through it,
+and nothing else.
 
 Where the reactor is run by its owner (`reactor.run()`), callbacks, tasks and protocols of this loop work all
 the same; only `run_forever` and `run_until_complete` then cannot be used.
@@ -68,6 +69,8 @@ class ReactorEventLoop(BaseLoop):
             if host is not None or port is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
             listens = [networking.adopted(self, sock, backlog)]
+        elif host is None and port is None:
+            raise ValueError("Neither host/port nor sock were specified")
         else:
 
             def bind(address: str) -> networking.Listen:
@@ -77,7 +80,7 @@ class ReactorEventLoop(BaseLoop):
 
             listens = [bind(address) for address in await networking.listening_on(self, host)]
         return networking.listening(
-            self, protocol_factory, listens, ssl, ssl_handshake_timeout, start=start_serving
+            self, protocol_factory, listens, ssl, ssl_handshake_timeout, start=start_serving, sock=sock
         )
 
     async def create_unix_server(  # type: ignore[override] # see above
@@ -102,7 +105,7 @@ class ReactorEventLoop(BaseLoop):
                 return self.reactor.listen_unix(made, os.fsdecode(path), backlog=backlog)
 
         return networking.listening(
-            self, protocol_factory, [listen], ssl, ssl_handshake_timeout, start=start_serving
+            self, protocol_factory, [listen], ssl, ssl_handshake_timeout, start=start_serving, sock=sock
         )
 
     async def create_connection(  # type: ignore[override] # see above
@@ -123,6 +126,8 @@ class ReactorEventLoop(BaseLoop):
         """
         if sock is not None or host is None or port is None:
             raise NotImplementedError("this loop connects to a host and port, not with sockets made elsewhere")
+        if local_addr is not None and local_addr[1]:
+            raise NotImplementedError("this loop connects from any port of local_addr, not from a certain one")
         name = host if server_hostname is None else server_hostname
         options = tls_options(ssl, server_side=False, server_name=name)
         local = local_addr[0] if local_addr else ""
@@ -196,15 +201,19 @@ class ReactorEventLoop(BaseLoop):
         *,
         fallback: bool = True,
     ) -> int:
-        """Send a file by the reactor's `send_file`. Gives the number of bytes."""
+        """Send a file by the reactor's `send_file`. Gives the number of bytes, and leaves the file's position
+        behind them.
+        """
         if not isinstance(transport, StreamTransport):
             raise TypeError(f"transport {transport!r} is not supported by sendfile()")
         if transport.is_closing():
             raise RuntimeError("Transport is closing")
         if count is None:
-            count = max(0, os.fstat(file.fileno()).st_size - offset)
+            count = max(0, file.seek(0, os.SEEK_END) - offset)
         sending = transport.raw.send_file(typing.cast("typing.BinaryIO", file), offset, count)
-        return await future_of(self, sending)
+        sent = await future_of(self, sending)
+        file.seek(offset + sent)
+        return sent
 
 
 def run(main: Coroutine[typing.Any, typing.Any, T], reactor: Reactor, *, debug: bool | None = None) -> T:

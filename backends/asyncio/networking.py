@@ -78,14 +78,18 @@ def listening(
     handshake_timeout: float | None,
     *,
     start: bool,
+    sock: socket.socket | None = None,
 ) -> Server:
     """Return a server whose listeners `listens` make.
+
+    Args:
+        sock: the program's own, see `adopted`.
 
     Raises:
         OSError: an address cannot be bound. Those that this machine lacks are left out if it has others.
     """
     options = tls_options(ssl, server_side=True)
-    server = Server(loop)
+    server = Server(loop, sock)
 
     def make() -> StreamBridge:
         return StreamBridge(loop, loop.within(factory), server)
@@ -171,18 +175,18 @@ async def upgraded(
 
 
 def adopted(loop: BaseLoop, sock: socket.socket, backlog: int) -> Listen:
-    """Return what listens on a socket that the program has bound, and goes on to own."""
+    """Return what listens on a socket that the program has bound. Programs go on looking at it, so it is left
+    open: the server closes it.
+    """
     sock.listen(backlog)
 
     def listen(factory: typing.Callable[[], StreamProtocol]) -> Listener:
         fd = os.dup(sock.fileno())
         try:
-            listener = loop.reactor.adopt_listener(factory, fd)
+            return loop.reactor.adopt_listener(factory, fd)
         except BaseException:
             os.close(fd)
             raise
-        sock.close()
-        return listener
 
     return listen
 

@@ -215,6 +215,8 @@ class AsyncioReactor(SocketFront):
         """See `Life.close`. The loop is closed too if it was made here, unless it is running."""
         if self._closed:
             return
+        if self._running or self._stepping:  # by us: see `Life.close`
+            self._refuse_nesting()
         self._closed = True
         for signum in list(self._signals):
             self.remove_signal_handler(signum)

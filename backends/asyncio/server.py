@@ -3,50 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import typing
 
+from backends.asyncio.socketview import SocketView
+
 if typing.TYPE_CHECKING:
+    import socket
+
     from backends.asyncio.baseloop import BaseLoop
     from backends.asyncio.streams import StreamBridge
     from portable.reactor import Listener
 
-__all__ = ["ListeningSocket", "Server"]
-
-
-class ListeningSocket:
-    """What programs ask of the sockets of a server: where it is bound. There may be no socket at all."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._address = listener.address
-        self.type = socket.SOCK_STREAM
-        self.proto = 0
-
-    @property
-    def family(self) -> int:
-        """The family of the address."""
-        if isinstance(self._address, str):
-            return socket.AF_UNIX
-        return socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
-
-    def getsockname(self) -> typing.Any:
-        """Return the address as the socket module would: four parts for IPv6."""
-        if self.family == socket.AF_INET6:
-            return (*tuple(self._address), 0, 0)
-        return self._address if isinstance(self._address, str) else tuple(self._address)
-
-    def fileno(self) -> int:
-        """Return -1: it is not for use."""
-        return -1
+__all__ = ["Server"]
 
 
 class Server(asyncio.AbstractServer):
-    """Listeners that are started and closed together."""
+    """Listeners that are started and closed together.
 
-    def __init__(self, loop: BaseLoop) -> None:
+    Args:
+        sock: what the program has given us to listen on, closed with the server.
+    """
+
+    def __init__(self, loop: BaseLoop, sock: socket.socket | None = None) -> None:
         self._loop = loop
+        self._sock = sock
         self._listeners: list[Listener] = []
-        self._sockets: tuple[ListeningSocket, ...] = ()
+        self._sockets: tuple[SocketView, ...] = ()
         self._connections: set[StreamBridge] = set()
         self._serving = False
         self._closed = False
@@ -57,7 +39,7 @@ class Server(asyncio.AbstractServer):
         """Take over a new listener, which accepts nothing before `start_serving`."""
         listener.pause_accepting()
         self._listeners.append(listener)
-        self._sockets += (ListeningSocket(listener),)
+        self._sockets += (SocketView(listener.address),)
 
     def connected(self, bridge: StreamBridge) -> None:
         """See `StreamServer.connected`."""
@@ -76,7 +58,7 @@ class Server(asyncio.AbstractServer):
                     waiter.set_result(None)
 
     @property
-    def sockets(self) -> tuple[ListeningSocket, ...]:
+    def sockets(self) -> tuple[SocketView, ...]:
         """What stands for the sockets; empty when closed."""
         return self._sockets
 
@@ -117,6 +99,8 @@ class Server(asyncio.AbstractServer):
         self._loop.servers.discard(self)
         for listener in self._listeners:
             listener.close()
+        if self._sock is not None:
+            self._sock.close()
         if self._serve_forever is not None and not self._serve_forever.done():
             self._serve_forever.cancel()
         self._wake()

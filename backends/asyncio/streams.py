@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import typing
 
+from backends.asyncio.socketview import SocketView
 from backends.asyncio.translating import system_error
 from portable.protocol import Protocol
 
@@ -174,7 +175,14 @@ class StreamTransport(asyncio.Transport):
             if tls is None:
                 return default
             return tls.context if name == "sslcontext" else getattr(tls, name)()
+        if name == "socket":
+            return self.raw.get_extra_info(name) or self._view()
         return self.raw.get_extra_info(name, default)
+
+    def _view(self) -> SocketView:
+        # Java's sockets are no objects of Python's, and some programs, anyio for one, ask without looking.
+        address, peer = (self.raw.get_extra_info(name, "") for name in ("sockname", "peername"))
+        return SocketView(address, peer)
 
     def is_closing(self) -> bool:
         return self.raw.is_closing()

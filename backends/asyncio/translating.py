@@ -48,7 +48,11 @@ def future_of(loop: asyncio.AbstractEventLoop, deferred: Deferred[T]) -> asyncio
             future.set_result(result)
 
     def fail(error: Exception) -> None:
-        if not future.done():
+        if future.done():
+            return
+        if isinstance(error, StopIteration):  # which no future takes
+            future.set_exception(RuntimeError("StopIteration cannot be raised by await"))
+        else:
             future.set_exception(system_error(error) or error)
 
     def cancel(done: asyncio.Future[T]) -> None:

@@ -114,9 +114,11 @@ class NioReactor(Front):
 
     def _check_idle(self) -> None:
         if self._running:
-            raise LocalProtocolError("the reactor is running: it turns by itself")
+            raise LocalProtocolError("the reactor is running: it turns by itself until it is told to stop")
         if self._turning:
-            raise LocalProtocolError("this was called from a turn of the loop, and would begin another")
+            raise LocalProtocolError(
+                "the reactor is running one turn: this was called from it, and would begin another"
+            )
 
     def _turn(self, timeout: float | None) -> None:
         ready = self._ready
@@ -152,6 +154,7 @@ class NioReactor(Front):
         """See `Life.close`."""
         if self._closed:
             return
+        self._check_idle()
         self._closed = True
         for signum in list(self._signals):
             self.remove_signal_handler(signum)

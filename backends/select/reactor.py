@@ -13,7 +13,8 @@ import typing
 
 from backends.select.pollers import READ, Poller, make_poller
 from backends.sockets.front import QueuedCall, SocketFront
-from portable.errors import LocalProtocolError
+from backends.sockets.oserrors import error_code
+from portable.errors import ConfigurationError, LocalProtocolError, describe
 from portable.timers import TimerHeap
 
 __all__ = ["SelectReactor"]
@@ -72,17 +73,20 @@ class SelectReactor(SocketFront):
         poller: "epoll", "kqueue", "poll" or "select"; None takes the best that the system has.
 
     Raises:
-        ConfigurationError: the system has no such poller.
+        ConfigurationError: the system has no such poller, or no descriptors left.
     """
 
     name = "select"
 
     def __init__(self, poller: str | None = None) -> None:
         super().__init__()
-        self._poller = make_poller(poller)
+        try:
+            self._poller = make_poller(poller)
+            self._wake_up = _WakeUp(self)
+        except OSError as exc:  # no descriptors left
+            raise ConfigurationError(f"the select reactor cannot start: {describe(error_code(exc))}") from exc
         self._wait = self._poller.wait
         self._timers = TimerHeap(_now)
-        self._wake_up = _WakeUp(self)
         self._stopping = False
         self._stepping = False
         self._old_wakeup_fd: int | None = None
@@ -125,9 +129,11 @@ class SelectReactor(SocketFront):
 
     def _check_idle(self) -> None:
         if self._running:
-            raise LocalProtocolError("the reactor is running: it turns by itself")
+            raise LocalProtocolError("the reactor is running: it turns by itself until it is told to stop")
         if self._stepping:
-            raise LocalProtocolError("this was called from a turn of the loop, and would begin another")
+            raise LocalProtocolError(
+                "the reactor is running one turn: this was called from it, and would begin another"
+            )
 
     def _turn(self, timeout: float | None) -> None:
         ready = self._ready
@@ -159,6 +165,7 @@ class SelectReactor(SocketFront):
         """See `Life.close`."""
         if self._closed:
             return
+        self._check_idle()
         self._closed = True
         for signum in list(self._signals):
             self.remove_signal_handler(signum)

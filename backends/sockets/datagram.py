@@ -107,7 +107,7 @@ class SocketDatagrams:
         try:
             raw = None if receiver is None else self._raw(receiver)
         except OSError as exc:
-            self._reactor.call_soon(self._report, connection_failure(exc))
+            self._reactor.call_soon(self._report, self._protocol.error_received, connection_failure(exc))
             return
         if self._waiting:
             self._queue(bytes(data), raw)
@@ -122,7 +122,7 @@ class SocketDatagrams:
         self._waiting_size += len(data)
         if not self._paused:
             self._paused = True
-            self._reactor.call_soon(self._call, self._protocol.pause_writing)
+            self._reactor.call_soon(self._report, self._protocol.pause_writing)
 
     def _send(self, data: Buffer, raw: typing.Any) -> bool:
         """Send one datagram to `raw`, or to the peer; return whether the system took it, or never will."""
@@ -131,7 +131,7 @@ class SocketDatagrams:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as exc:
-            self._reactor.call_soon(self._report, connection_failure(exc))
+            self._reactor.call_soon(self._report, self._protocol.error_received, connection_failure(exc))
         return True
 
     def _raw(self, addr: Address) -> typing.Any:
@@ -152,9 +152,9 @@ class SocketDatagrams:
             raise OSError(errno.EAFNOSUPPORT, "an IPv4 socket")
         return host, port
 
-    def _report(self, error: TransportError) -> None:
+    def _report(self, method: typing.Callable[..., object], *args: object) -> None:
         if not self._ended:
-            self._call(self._protocol.error_received, error)
+            self._call(method, *args)
 
     def _send_waiting(self) -> None:
         while self._waiting:
@@ -168,7 +168,8 @@ class SocketDatagrams:
             self._end()
         elif self._paused:
             self._paused = False
-            self._call(self._protocol.resume_writing)
+            # Like the pause, which may still be on its way: it would come second, and hold for ever.
+            self._reactor.call_soon(self._report, self._protocol.resume_writing)
 
     def _watch(self, mask: int) -> None:
         if self._closing:

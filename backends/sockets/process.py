@@ -105,7 +105,7 @@ class _ExitWatch:
     def abort(self) -> None:
         """The reactor closes: end the child too, or nobody would ever wait for it."""
         self._drop()
-        self._child.kill_group(signal.SIGKILL)
+        self._child.kill()
         self._child.on_exit()
 
 
@@ -132,7 +132,7 @@ class _ThreadWatch:
 
     def abort(self) -> None:
         """As `_ExitWatch.abort`."""
-        self._child.kill_group(signal.SIGKILL)
+        self._child.kill()
         self._ended()
 
 
@@ -201,6 +201,12 @@ class ChildProcess:
                     return
         _ThreadWatch(self._reactor, self)
 
+    def kill(self) -> None:
+        """Kill the child, and its process group, which it may have left."""
+        self.kill_group(signal.SIGKILL)
+        with contextlib.suppress(PermissionError):
+            self.send_signal(signal.SIGKILL)
+
     def wait(self) -> None:
         """Wait, in a thread, until the child has ended."""
         self._popen.wait()
@@ -210,7 +216,7 @@ class ChildProcess:
             method(*args)
         except FAILURES:
             _log.exception("the protocol of process %d failed; the process is killed", self.pid)
-            self.kill_group(signal.SIGKILL)
+            self.kill()
 
     def pipe_ended(self, number: int, exc: TransportError | None) -> None:
         """Take note that one of the pipes is closed."""

@@ -128,7 +128,8 @@ class Stream(BufferedStream):
     def on_event(self, flags: int) -> None:
         """Take what the poller reported."""
         # The two are tested for being the only bit: any other means a failure, which the next call explains.
-        if flags != WRITE and not self._closing and self._mask != WRITE:
+        # Whoever was told something earlier in this turn may have paused or closed us.
+        if flags != WRITE and self._mask & READ and not self._closing:
             try:
                 data = self._io.recv(_READ_SIZE)
             except (BlockingIOError, InterruptedError):

@@ -315,3 +315,25 @@ def test_close_ends_a_udp_socket_of_the_same_turn(reactor: Reactor) -> None:
     reactor.listen_datagram(Recorder, "127.0.0.1")
     reactor.close()
     assert calls == ["made", "lost"]
+
+
+@pytest.mark.parametrize("way", ["run", "step"])
+def test_close_inside_the_loop_is_refused(reactor: Reactor, way: str) -> None:
+    """It would take away what the turn under way still needs. What is open stays open, and stopping works."""
+    refused: list[str] = []
+
+    def close() -> None:
+        with pytest.raises(LocalProtocolError) as caught:
+            reactor.close()
+        refused.append(str(caught.value))
+        reactor.stop()
+
+    reactor.call_soon(close)
+    reactor.call_soon(reactor.stop)
+    if way == "run":
+        reactor.run()
+    wait_until(reactor, lambda: bool(refused))
+    assert "running" in refused[0]
+    called: list[int] = []
+    reactor.call_soon(called.append, 1)
+    wait_until(reactor, lambda: called == [1])

@@ -124,6 +124,10 @@ def test_an_error_is_received(reactor: Reactor) -> None:
     wait_until(reactor, lambda: client.errors)
     assert client.errors[0].code == "ECONNREFUSED"
     assert not client.lost
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(address)
+        peer.sendto(b"here I am", client.address)
+        wait_until(reactor, lambda: client.data == [b"here I am"])
 
 
 def test_a_large_datagram(reactor: Reactor) -> None:

@@ -157,6 +157,17 @@ def test_reset_by_the_peer(reactor: Reactor) -> None:
     assert server.calls == ["made", "lost"]
 
 
+def test_data_and_a_reset_at_once(reactor: Reactor) -> None:
+    """The data come, and then the end, though nobody writes."""
+    server = End()
+    with raw_client(reactor, server) as peer:
+        peer.sendall(b"x")
+        reset(peer)
+    wait_until(reactor, lambda: server.lost)
+    assert type(server.reason) is ConnectionReset
+    assert server.calls == ["made", "data", "lost"]
+
+
 def test_writing_to_a_peer_that_is_gone(reactor: Reactor) -> None:
     """write never raises for a dead peer: connection_lost tells, with the same class and code as a reset."""
     server = End(keep_open=True)
@@ -215,6 +226,27 @@ def test_pause_reading_inside_data_received(reactor: Reactor) -> None:
         assert server.data == b"one"
         server.transport.resume_reading()
         wait_until(reactor, lambda: server.data == b"onetwo")
+
+
+def test_pause_reading_by_another_connection_in_the_same_turn(reactor: Reactor) -> None:
+    """As a proxy does: whichever of the two is told first, the other has data already, and keeps them."""
+    ends: list[End] = []
+
+    def pause_the_other(end: End, _: bytes) -> None:
+        (other,) = (one for one in ends if one is not end)
+        other.transport.pause_reading()
+
+    ends += [End(on_data=pause_the_other), End(on_data=pause_the_other)]
+    with raw_client(reactor, ends[0]) as one, raw_client(reactor, ends[1]) as two:
+        one.sendall(b"x")
+        two.sendall(b"x")
+        wait_until(reactor, lambda: any(end.data for end in ends))
+        for _ in range(3):
+            reactor.step(0.01)
+        assert sorted(bytes(end.data) for end in ends) == [b"", b"x"]
+        for end in ends:
+            end.transport.resume_reading()
+        wait_until(reactor, lambda: all(end.data == b"x" for end in ends))
 
 
 def test_pause_reading_holds_the_end_of_stream_back(reactor: Reactor) -> None:

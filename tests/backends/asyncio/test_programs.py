@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import email.message
 import ftplib
-import gc
 import hashlib
 import io
-import os
 import resource
-import signal
 import smtplib
 import socket
 import ssl
@@ -26,25 +22,12 @@ import websockets.asyncio.server
 
 from backends.asyncio import ReactorEventLoop, run
 from portable.tls import server_options
+from tests.backends.asyncio.programs import echo, port_of
 
 if typing.TYPE_CHECKING:
     import pathlib
-    from collections.abc import AsyncIterator
 
     from portable.reactor import Reactor
-
-
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(100_000):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-    await writer.wait_closed()
-
-
-def port_of(server: asyncio.AbstractServer) -> int:
-    port: int = typing.cast("asyncio.Server", server).sockets[0].getsockname()[1]
-    return port
 
 
 def test_streams_echo_50_mb_in_flat_memory(reactor: Reactor) -> None:
@@ -226,6 +209,26 @@ def test_start_tls(reactor: Reactor, certificates: Certificates) -> None:
     run(main(), reactor)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_socket_of_a_connection(reactor: Reactor, host: str) -> None:
+    """Programs ask it for addresses and set its options, on java.nio too, where there is none of Python's."""
+
+    async def main() -> None:
+        server = await asyncio.start_server(echo, host, 0)
+        _, writer = await asyncio.open_connection(host, port_of(server))
+        sock = writer.get_extra_info("socket")
+        assert sock.family == (socket.AF_INET6 if ":" in host else socket.AF_INET)
+        assert sock.type == socket.SOCK_STREAM
+        assert sock.getpeername() == server.sockets[0].getsockname()
+        assert sock.getsockname()[:2] == writer.get_extra_info("sockname")[:2]
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+    run(main(), reactor)
+
+
 def test_unix_streams(reactor: Reactor, tmp_path: pathlib.Path) -> None:
     """start_unix_server and open_unix_connection."""
 
@@ -295,6 +298,10 @@ def test_what_goes_wrong_is_an_os_error(reactor: Reactor) -> None:
             await asyncio.open_connection("127.0.0.1", port)
         with pytest.raises(socket.gaierror):
             await asyncio.open_connection("nobody.invalid", port)
+        with pytest.raises(ValueError, match="host/port"):
+            await asyncio.start_server(echo)
+        with pytest.raises(NotImplementedError, match="any port"):
+            await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.1", 1))
 
     run(main(), reactor)
 
@@ -324,156 +331,6 @@ def test_a_reset_is_told_to_the_reader(reactor: Reactor) -> None:
     assert len(seen) == 1
 
 
-def test_tasks(reactor: Reactor) -> None:
-    """wait_for, timeout, TaskGroup, Queue, context variables, asynchronous generators."""
-    variable = contextvars.ContextVar("variable", default=0)
-    closed: list[str] = []
-
-    async def numbers() -> AsyncIterator[int]:
-        try:
-            for number in range(100):
-                yield number
-                await asyncio.sleep(0)
-        finally:
-            closed.append("numbers")
-
-    async def failing() -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.sleep(60))
-            group.create_task(asyncio.to_thread(divmod, 1, 0))
-
-    async def main() -> list[int]:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.sleep(60), 0.01)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await asyncio.sleep(60)
-        queue: asyncio.Queue[int] = asyncio.Queue(2)
-        got: list[int] = []
-
-        async def put() -> None:
-            variable.set(1)
-            for number in range(10):
-                await queue.put(number)
-
-        async def get() -> None:
-            assert variable.get() == 0
-            got.extend([await queue.get() for _ in range(10)])
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(put(), name="putter")
-            group.create_task(get())
-        with pytest.raises(ExceptionGroup):
-            await failing()
-        async for number in numbers():
-            if number == 3:
-                break
-        return got
-
-    assert run(main(), reactor) == list(range(10))
-    assert closed == ["numbers"]
-
-
-def test_life_of_the_loop(reactor: Reactor) -> None:
-    """stop, run again, close; what may not be done raises what asyncio's loops raise."""
-    loop = ReactorEventLoop(reactor)
-    seen: list[object] = []
-    loop.stop()
-    loop.call_soon(seen.append, "one turn")
-    loop.run_forever()
-    assert seen == ["one turn"]
-    assert not loop.is_running()
-    handle = loop.call_later(0.01, seen.append, "never")
-    assert handle.when() > loop.time()
-    handle.cancel()
-    loop.call_later(0.02, loop.stop)
-    loop.call_soon(lambda: seen.append(loop.is_running()))
-    loop.run_forever()
-    assert seen == ["one turn", True]
-    future = loop.create_future()
-    loop.call_soon(loop.stop)
-    with pytest.raises(RuntimeError, match="stopped before"):
-        loop.run_until_complete(future)
-    assert loop.run_until_complete(asyncio.sleep(0, "result")) == "result"
-    with pytest.raises(TypeError):
-        loop.call_soon(asyncio.sleep, 0)
-    loop.close()
-    loop.close()
-    assert loop.is_closed()
-    for method in (loop.run_forever, lambda: loop.call_soon(seen.clear)):
-        with pytest.raises(RuntimeError, match="closed"):
-            method()
-    gc.collect()
-
-
-def test_a_loop_whose_reactor_is_run_by_its_owner(reactor: Reactor) -> None:
-    """Tasks and protocols work, and know their loop."""
-    loop = ReactorEventLoop(reactor)
-
-    async def main() -> bytes:
-        assert asyncio.get_running_loop() is loop
-        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
-            writer.write(b"hello\n")
-            line = await reader.readline()
-            writer.close()
-            await writer.wait_closed()
-        return line
-
-    task = loop.create_task(main())
-    task.add_done_callback(lambda _: reactor.stop())
-    reactor.run()
-    assert task.result() == b"hello\n"
-    loop.close()
-
-
-def test_errors_of_callbacks(reactor: Reactor) -> None:
-    """They go to the exception handler, and the loop goes on."""
-    contexts: list[dict[str, typing.Any]] = []
-    loop = ReactorEventLoop(reactor)
-    loop.set_exception_handler(lambda _, context: contexts.append(context))
-    loop.call_soon(divmod, 1, 0)
-    loop.call_later(0, divmod, 1, 0)
-    loop.run_until_complete(asyncio.sleep(0.01))
-    assert [type(context["exception"]) for context in contexts] == [ZeroDivisionError] * 2
-
-    class Broken(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            raise ZeroDivisionError("on purpose")
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            contexts.append({"exception": exc})
-
-    async def main() -> None:
-        server = await loop.create_server(Broken, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
-        writer.write(b"x")
-        with pytest.raises(ConnectionResetError):
-            await reader.read(1)
-        writer.close()
-        server.close()
-        await server.wait_closed()
-
-    loop.run_until_complete(main())
-    assert [type(context["exception"]) for context in contexts[2:]] == [ZeroDivisionError] * 2
-    loop.close()
-
-
-def test_signals(reactor: Reactor) -> None:
-    """add_signal_handler, remove_signal_handler."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        event = asyncio.Event()
-        loop.add_signal_handler(signal.SIGUSR1, event.set)
-        os.kill(os.getpid(), signal.SIGUSR1)
-        await asyncio.wait_for(event.wait(), 5)
-        assert loop.remove_signal_handler(signal.SIGUSR1)
-        assert not loop.remove_signal_handler(signal.SIGUSR1)
-
-    run(main(), reactor)
-
-
 def test_sendfile(reactor: Reactor, tmp_path: pathlib.Path) -> None:
     """After what was written before, before what is written later."""
     path = tmp_path / "file"
@@ -483,7 +340,10 @@ def test_sendfile(reactor: Reactor, tmp_path: pathlib.Path) -> None:
         writer.write(b"<")
         with path.open("rb") as file:
             sent = await asyncio.get_running_loop().sendfile(writer.transport, file, 256)
+            assert file.tell() == 256 * 4000
         assert sent == 256 * 3999
+        memory = io.BytesIO(b"no file of the system's")
+        assert await asyncio.get_running_loop().sendfile(writer.transport, memory, 2) == 21
         writer.write(b">")
         writer.close()
 
@@ -495,21 +355,23 @@ def test_sendfile(reactor: Reactor, tmp_path: pathlib.Path) -> None:
         server.close()
         return data
 
-    assert run(main(), reactor) == b"<" + path.read_bytes()[256:] + b">"
+    assert run(main(), reactor) == b"<" + path.read_bytes()[256:] + b" file of the system's>"
 
 
 def test_a_socket_bound_by_the_program(reactor: Reactor) -> None:
-    """create_server(sock=...)."""
+    """create_server(sock=...). The program goes on asking it for its address, until the server is closed."""
 
     async def main() -> None:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         server = await asyncio.start_server(echo, sock=sock)
+        assert sock.getsockname()[1] == port_of(server)
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         writer.write(b"x\n")
         assert await reader.readline() == b"x\n"
         writer.close()
         server.close()
+        assert sock.fileno() == -1
         await server.wait_closed()
 
     run(main(), reactor)

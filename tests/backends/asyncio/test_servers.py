@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import socket
 import sys
 import typing
 import urllib.request
@@ -22,6 +23,7 @@ from protocols.http.messages import Response
 from protocols.http.resource import Page
 from protocols.http.server import Site
 from protocols.servers.portforward import KIND as FORWARD
+from tests.conformance.judge import End, reset
 
 if typing.TYPE_CHECKING:
     from portable.reactor import Listener
@@ -154,6 +156,24 @@ def test_variables_of_a_task_stay_with_it(runner: asyncio.Runner) -> None:
 
         await asyncio.create_task(first())
         assert await asyncio.wait_for(seen.get(), 5) == ""
+        reactor.close()
+
+    runner.run(main())
+
+
+def test_a_reset_that_comes_with_data(runner: asyncio.Runner) -> None:
+    """uvloop tells once of a descriptor with an error; the data before it took that one time."""
+
+    async def main() -> None:
+        reactor = AsyncioReactor()
+        lost = asyncio.Event()
+        server = End(on_lost=lambda _: lost.set())
+        listener = reactor.listen(lambda: server, "127.0.0.1")
+        peer = socket.create_connection(("127.0.0.1", port_of(listener)))
+        peer.sendall(b"x")
+        reset(peer)
+        await asyncio.wait_for(lost.wait(), 5)
+        assert server.calls == ["made", "data", "lost"]
         reactor.close()
 
     runner.run(main())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
 import signal
 import socket
+import sys
 import threading
 import typing
 
@@ -15,7 +17,7 @@ import pytest
 from backends.select import SelectReactor
 from backends.select.pollers import SelectPoller
 from backends.sockets.reactor import WRITE
-from portable.errors import Cancelled, ConnectError, FileError, ListenError, TransportError
+from portable.errors import Cancelled, ConfigurationError, ConnectError, FileError, ListenError, TransportError
 from portable.process import ProcessProtocol
 from portable.protocol import DatagramProtocol, Protocol
 from portable.testing import wait_for, wait_until
@@ -100,6 +102,15 @@ def test_wait_of_a_month_for_nothing_does_not_break_the_wait(reactor: Reactor) -
     waker.join()
 
 
+def test_reactor_without_a_descriptor_left_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def socketpair() -> typing.NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+    with pytest.raises(ConfigurationError, match="cannot start: too many open files"):
+        SelectReactor()
+
+
 def test_interrupt_in_one_connection_does_not_strand_the_others() -> None:
     reactor = SelectReactor()
 
@@ -166,6 +177,25 @@ def test_close_ends_a_child_that_has_not_quite_started() -> None:
     child = reactor.spawn(ProcessProtocol, ["sleep", "60"], env={"PATH": os.environ.get("PATH", os.defpath)})
     reactor.close()
     assert child.returncode == -signal.SIGKILL
+
+
+def test_close_waits_for_a_child_that_has_left_its_group(reactor: Reactor) -> None:
+    """The group was killed, and the child waited for: as long as it liked."""
+    output: list[bytes] = []
+    left: list[int] = []
+
+    class Child(ProcessProtocol):
+        def pipe_data_received(self, fd: int, data: bytes) -> None:
+            output.append(data)
+
+        def process_exited(self, returncode: int) -> None:
+            left.append(returncode)
+
+    leave = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); print(flush=True); time.sleep(50)"
+    reactor.spawn(Child, [sys.executable, "-c", leave], env={})
+    wait_until(reactor, lambda: bool(output))
+    reactor.close()
+    assert left == [-signal.SIGKILL]
 
 
 def test_signal_that_cannot_be_caught_leaves_no_wake_up_descriptor(reactor: Reactor) -> None:
@@ -388,3 +418,62 @@ def test_full_poller_drops_a_connection_and_not_the_loop(
     server.transport.resume_reading()
     wait_until(plain, lambda: client.lost and server.lost)
     listener.close()
+
+
+class FullOnce:
+    """A socket that takes nothing once, although the poller finds it ready."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._full = True
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self._sock, name)
+
+    def sendto(self, data: bytes, address: typing.Any) -> int:
+        if self._full:
+            self._full = False
+            raise BlockingIOError
+        return self._sock.sendto(data, address)
+
+
+class PauseRecorder(DatagramProtocol):
+    """Records what a full socket is told by."""
+
+    transport: typing.Any
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def connection_made(self, transport: DatagramTransport) -> None:
+        self.transport = transport
+        self.transport._sock = FullOnce(self.transport._sock)
+
+    def pause_writing(self) -> None:
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        self.calls.append("resume")
+
+    def connection_lost(self, exc: TransportError | None) -> None:
+        self.calls.append("lost")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_udp_socket_full_for_a_moment_pauses_for_ever(ends: bool) -> None:
+    """It was told to resume, or that it had ended, before it was told to pause."""
+    reactor = SelectReactor()
+    protocol = PauseRecorder()
+    reactor.listen_datagram(lambda: protocol, HOST)
+    reactor.step()
+
+    def send() -> None:
+        protocol.transport.sendto(b"x", protocol.transport.get_extra_info("sockname"))
+        if ends:
+            protocol.transport.close()
+
+    reactor.call_soon(send)
+    for _ in range(4):
+        reactor.step()
+    reactor.close()
+    assert protocol.calls == (["lost"] if ends else ["pause", "resume", "lost"])

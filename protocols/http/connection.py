@@ -214,10 +214,11 @@ class HTTPServer(Protocol):
     def drain(self) -> None:
         """Take no further request; close when the answer under way is complete, at once if there is none."""
         self._draining = True
-        if self._state == _DISCARD:
-            self._linger()
-        elif self._request is None and self._state < _LINGER:
-            self._close()
+        if self._request is None and self._state < _LINGER:
+            if self._parser.body_ended:
+                self._close()
+            else:
+                self._linger()
 
     # Requests.
 
@@ -414,6 +415,11 @@ class HTTPServer(Protocol):
         """The answer is complete."""
         self._site.log_access(request, self._peer, self._started, self._answer, self._sent)
         self._request = None
+        waiter = self._waiter
+        if waiter is not None:
+            # Left where it is it would get the body of the next request.
+            self._end_wait()
+            waiter.errback(LocalProtocolError("the answer to this request is complete"))
         if self._keep_alive and not self._draining and self._broken is None:
             self._run()
             return

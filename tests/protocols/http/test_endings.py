@@ -232,6 +232,15 @@ def test_drain_does_not_reset_a_client_that_still_sends_a_body_nobody_reads() ->
     assert bench.transport.lost
 
 
+def test_drain_does_not_reset_a_client_whose_body_waits_until_it_has_read() -> None:
+    bench = Bench(lambda request: Response(200, body=bytes(100_000)), window=0)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    bench.server.drain()
+    bench.transport.allow(None)
+    assert bench.transport.eof_written
+    assert not bench.transport.is_closing()
+
+
 def test_drain_completes_the_answer_under_way_and_takes_no_other_request() -> None:
     later: Deferred[Response] = Deferred()
     bench = Bench(lambda request: later)

@@ -15,6 +15,7 @@ from tests.protocols.http.bench import Bench, Counting, body_of, echo, hello
 
 if typing.TYPE_CHECKING:
     from protocols.http.request import Request, RequestBody
+    from protocols.http.resource import Rendered
 
 
 def test_a_body_with_a_length() -> None:
@@ -250,6 +251,37 @@ def test_a_cancelled_reader_of_the_body_may_read_again() -> None:
     bodies[0].next_chunk().add_callback(got.append)
     bench.send(b"hello")
     assert got == [b"hello"]
+
+
+def test_who_still_waits_for_the_body_when_the_answer_is_complete_is_told_so() -> None:
+    """It would get the body of the next request."""
+    got: list[object] = []
+
+    def answer(request: Request) -> Rendered:
+        if request.query:
+            return echo(request)
+        request.body.next_chunk().add_callbacks(got.append, got.append)
+        return Response(200, body=b"early")
+
+    bench = Bench(answer)
+    post = b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+    assert bench.send(post % b"").endswith(b"early")
+    assert [type(each) for each in got] == [LocalProtocolError]
+    assert bench.send(b"first") == b""
+    bench.send(post % b"?echo")
+    assert bench.send(b"other").endswith(b"other")
+    assert len(got) == 1
+
+
+def test_a_body_that_somebody_waited_for_to_the_end_of_the_answer_may_not_take_for_ever() -> None:
+    def answer(request: Request) -> Response:
+        request.body.next_chunk().add_errback(repr)
+        return Response(200)
+
+    bench = Bench(answer)
+    bench.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    bench.clock.advance(1000)
+    assert bench.transport.lost
 
 
 def test_a_body_asked_for_after_the_end_of_the_stream() -> None:

@@ -63,6 +63,17 @@ def tls_error(exc: ssl.SSLError) -> TLSError:
     return TLSError(message)
 
 
+class _NoNames:
+    """Prints the tracebacks that `hook` prints, but for those of host names that are not ASCII."""
+
+    def __init__(self, hook: typing.Callable[[sys.UnraisableHookArgs], object]) -> None:
+        self._hook = hook
+
+    def __call__(self, unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+            self._hook(unraisable)
+
+
 @contextlib.contextmanager
 def _no_traceback_for_names() -> typing.Iterator[None]:
     """Keep the ssl module from printing a traceback when a client asks for a host name that is not ASCII.
@@ -70,12 +81,11 @@ def _no_traceback_for_names() -> typing.Iterator[None]:
     It refuses the handshake as it should (RFC 6066 3), but anybody could fill our standard error with that.
     """
     hook = sys.unraisablehook
-
-    def tell(unraisable: sys.UnraisableHookArgs) -> None:
-        if not isinstance(unraisable.exc_value, UnicodeDecodeError):
-            hook(unraisable)
-
-    sys.unraisablehook = tell
+    if isinstance(hook, _NoNames):
+        # Of a handshake in another thread. One around it would be left behind when that one ends first.
+        yield
+        return
+    sys.unraisablehook = _NoNames(hook)
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+import threading
 import types
 import typing
 
@@ -83,6 +84,40 @@ def test_tracebacks_of_others_are_printed_during_a_handshake(
     engine.tls = typing.cast("ssl.SSLObject", Failing())
     assert engine.handshake()
     assert printed == [error]
+
+
+def test_handshakes_in_several_threads_leave_the_printing_of_tracebacks_as_it_was(
+    certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a Java program with two servers they piled up, each restoring what it had found."""
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(sys, "unraisablehook", hook)
+    begun, going_on = threading.Event(), threading.Event()
+
+    class Slow:
+        server_side = True
+
+        def do_handshake(self) -> None:
+            begun.set()
+            going_on.wait(20)
+
+    class Meanwhile:
+        server_side = True
+
+        def do_handshake(self) -> None:
+            other.start()
+            begun.wait(20)
+
+    slow, engine = Engine(server_options(*certs.server)), Engine(server_options(*certs.server))
+    slow.tls, engine.tls = (typing.cast("ssl.SSLObject", each()) for each in (Slow, Meanwhile))
+    other = threading.Thread(target=slow.handshake)
+    engine.handshake()
+    going_on.set()
+    other.join()
+    assert sys.unraisablehook is hook
 
 
 def test_unknown_failures_are_told_in_openssl_s_words() -> None:

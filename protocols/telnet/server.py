@@ -112,7 +112,6 @@ class TelnetServer(Protocol):
         self._charset = CharsetNegotiation()
         self._crowded = False
         self._last_words: Timer | None = None
-        self._lost = False
 
     @property
     def interactive(self) -> bool:
@@ -145,10 +144,10 @@ class TelnetServer(Protocol):
 
     def close(self) -> None:
         """Close the connection when everything is sent, in CLOSE_TIMEOUT seconds at the latest. Idempotent."""
-        self._transport.close()
-        if self._last_words is None and not self._lost:
+        if not self._transport.is_closing():
             clock: Clock = self._transport.get_extra_info("reactor")
             self._last_words = clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
+            self._transport.close()
 
     # Calls of the transport.
 
@@ -196,7 +195,6 @@ class TelnetServer(Protocol):
 
     def connection_lost(self, exc: TransportError | None) -> None:
         """See `Protocol.connection_lost`."""
-        self._lost = True
         if self._last_words is not None:
             self._last_words.cancel()
         self._user.connection_lost()

@@ -19,6 +19,7 @@ import typing
 
 from portable.deferred import Deferred, ensure_deferred, fail
 from portable.errors import Cancelled, ConnectionLost, FrameworkError, RemoteProtocolError
+from portable.logpace import LogPace
 from portable.protocol import Protocol
 from protocols.pb.banana import NO_WORDS, PB_WORDS, BananaReader, encode
 from protocols.pb.failures import FAILURE, Error, NoSuchMethod, RemoteError, failure_state, remote_error
@@ -97,6 +98,8 @@ class Broker(Protocol):
         self._work: dict[int, Deferred[typing.Any]] = {}
         self._last_work = 0
         self._on_disconnect: list[typing.Callable[[], object]] = []
+        self._refusals = LogPace()
+        self._complaints = LogPace()
         self._commands: dict[bytes, typing.Callable[[list[Expression]], None]] = {
             b"message": self._take_message,
             b"answer": self._take_answer,
@@ -316,7 +319,9 @@ class Broker(Protocol):
 
     def _failed(self, request: int, wanted: bool, error: Exception) -> None:
         if isinstance(error, (Error, InsecureJelly, RemoteError)):
-            _log.info("%s: a call was refused: %s", self.peer, error)
+            count = self._refusals.count(self._clock.time())
+            if count:
+                _log.info("%s: %d call(s) refused, the last one: %s", self.peer, count, error)
         else:
             _log.error("%s: a remote method failed", self.peer, exc_info=error)
         if wanted:
@@ -364,7 +369,9 @@ class Broker(Protocol):
         self._objects.decref(expression[1])
 
     def _take_complaint(self, expression: list[Expression]) -> None:
-        _log.info("%s: did not understand us: %.200r", self.peer, expression[1:])
+        count = self._complaints.count(self._clock.time())
+        if count:
+            _log.info("%s: did not understand us %d time(s), at last %.200r", self.peer, count, expression[1:])
 
     # Sending.
 

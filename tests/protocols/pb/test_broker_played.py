@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing
 
 import pytest
@@ -59,6 +60,19 @@ def test_the_words_of_the_protocol() -> None:
     # Twisted before Python 3 sends names as bytes.
     played.send([b"message", 2, b"root", b"named", 1, [b"tuple"], [b"dictionary", [b"word", 5]]])
     assert played.take() == [[b"answer", 2, 5]]
+
+
+def test_a_flood_of_calls_and_complaints_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    played = Played()
+    for seconds in (0, 1):
+        played.clock.advance(seconds)
+        for _ in range(50):
+            played.message(b"nothing")
+            played.send([b"didNotUnderstand", [b"x"]])
+    assert len(caplog.records) == 4
+    assert "50 call(s) refused" in caplog.text
+    assert "50 time(s)" in caplog.text
 
 
 def test_a_message_that_wants_no_answer() -> None:

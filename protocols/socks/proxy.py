@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import typing
 from dataclasses import dataclass
 
 from portable.addresses import literal
+from portable.logpace import LogPace
 from portable.transport import Address
 
 if typing.TYPE_CHECKING:
@@ -17,6 +19,8 @@ if typing.TYPE_CHECKING:
     Peer = Address | str | None
 
 __all__ = ["Limits", "Policy", "Record", "SharedState"]
+
+_log = logging.getLogger("protocols.socks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,13 @@ class SharedState:
         self.bind_host = bind_host
         self.waiting = 0
         self._own_addresses = own_addresses
+        self._refusals = LogPace()
+
+    def log_refusal(self, peer: Peer, why: Exception) -> None:
+        """Say in the log that a client was refused; not for each under a flood."""
+        count = self._refusals.count(self.reactor.time())
+        if count:
+            _log.info("%d client(s) refused, the last one from %s: %s", count, peer, why)
 
     def is_itself(self, peer: Peer, local: Peer) -> bool:
         """Return whether a connection that was opened, from `local` to `peer`, has come to the proxy itself.

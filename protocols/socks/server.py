@@ -14,7 +14,6 @@ gets.
 
 from __future__ import annotations
 
-import logging
 import typing
 
 from portable.addresses import literal, meanings
@@ -47,8 +46,6 @@ if typing.TYPE_CHECKING:
     from protocols.socks.proxy import SharedState
 
 __all__ = ["SocksServer"]
-
-_log = logging.getLogger("protocols.socks")
 
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 -- said in replies that have no address to tell
 
@@ -296,7 +293,7 @@ class SocksServer(RelayEnd):
         outcome = _outcome_of(error)
         # Whoever speaks a version that is not served cannot be told; whoever set this up should be.
         if outcome is Outcome.FORBIDDEN or (self._encode is None and isinstance(error, Refused)):
-            _log.info("refused %s: %s", self._peer, error)
+            self._proxy.log_refusal(self._peer, error)
         if self._encode is None:
             transport.abort()
             return

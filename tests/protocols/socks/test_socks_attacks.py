@@ -28,11 +28,15 @@ def connect_5(world: World, host: str, port: int = 80) -> MemoryTransport:
 def test_open_proxy_a_client_that_is_not_served(caplog: pytest.LogCaptureFixture) -> None:
     world = World(serves=lambda peer: peer != CLIENT)
     with caplog.at_level(logging.INFO, "protocols.socks"):
-        client = world.client()
-    assert client.aborted
-    client.receive(b"\5\1\0")
-    assert client.take() == b""
-    assert "may not use this proxy" in caplog.text
+        clients = [world.client() for _ in range(50)]
+    for client in clients:
+        assert client.aborted
+        client.receive(b"\5\1\0")
+        assert client.take() == b""
+    # A flood of them does not fill the log.
+    assert [record.message for record in caplog.records] == [
+        f"1 client(s) refused, the last one from {CLIENT}: the client may not use this proxy"
+    ]
     other = world.client(Address("192.0.2.10", 1))
     other.receive(b"\5\1\0")
     assert other.take() == b"\5\0"

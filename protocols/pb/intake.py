@@ -7,6 +7,7 @@ reading, two peers that both have much to say would wait for each other for ever
 from __future__ import annotations
 
 import collections
+import logging
 import typing
 
 from portable.flow import BURST
@@ -15,17 +16,23 @@ if typing.TYPE_CHECKING:
     from portable.clock import Call, Clock
     from portable.transport import Transport
 
-__all__ = ["MAX_ANSWERS", "Intake"]
+__all__ = ["ANSWER_TIMEOUT", "MAX_ANSWERS", "Intake"]
+
+_log = logging.getLogger("protocols.pb")
 
 # Bytes of answers that wait for the peer. One may have 4 MB itself; above this no further call is looked at.
 MAX_ANSWERS = 64 * 1024
+# Seconds in which a peer must take some of more than that. Otherwise one that has called for a few long answers
+# and reads nothing could hold them for ever.
+ANSWER_TIMEOUT = 60.0
 
 
 class Intake:
     """Repeats `step` for as long as there is work, and the peer takes what it causes.
 
     It stops, and reads no more from the transport, while more than MAX_ANSWERS bytes of answers are not sent,
-    and between `hold` and `release`; after BURST steps it goes on in the next turn of the loop.
+    and between `hold` and `release`; after BURST steps it goes on in the next turn of the loop. Whoever takes
+    none of so much in ANSWER_TIMEOUT seconds is aborted.
 
     Args:
         step: takes one thing from what was received; returns whether there may be more.
@@ -44,6 +51,7 @@ class Intake:
         self._running = False
         self._gated = False
         self._later: Call | None = None
+        self._look: Call | None = None
 
     def write(self, data: bytes, answer: bool) -> None:
         """Write `data`; note whether it is an answer."""
@@ -52,6 +60,8 @@ class Intake:
             self._answers.append((self._written, len(data)))
             self._unsent += len(data)
         self._transport.write(data)
+        if answer and self._look is None and self._is_full():
+            self._look_later()
 
     def wake(self) -> None:
         """Say that something was received."""
@@ -92,9 +102,10 @@ class Intake:
     def stop(self) -> None:
         """Make no step ever again. For `connection_lost`."""
         self._step = None
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        for call in (self._later, self._look):
+            if call is not None:
+                call.cancel()
+        self._later = self._look = None
 
     def _make_steps(self) -> bool:
         """Return whether there may be work that has to wait."""
@@ -120,6 +131,20 @@ class Intake:
         # The first of them may have left but for its end. Counted as a whole it would have us look again in
         # every turn, as the transport has no reason to pause any more.
         return min(self._unsent, waiting) > MAX_ANSWERS
+
+    def _look_later(self) -> None:
+        sent = self._written - self._transport.get_write_buffer_size()
+        self._look = self._clock.call_later(ANSWER_TIMEOUT, self._look_for_progress, sent)
+
+    def _look_for_progress(self, sent: int) -> None:
+        self._look = None
+        if not self._is_full():
+            return
+        if self._written - self._transport.get_write_buffer_size() > sent:
+            self._look_later()
+            return
+        _log.info("%s: does not take its answers", self._transport.get_extra_info("peername"))
+        self._transport.abort()
 
     def _go_on_later(self) -> None:
         if self._later is None:

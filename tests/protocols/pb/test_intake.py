@@ -7,7 +7,7 @@ import pytest
 from portable.flow import BURST
 from portable.protocol import Protocol
 from portable.testing import MemoryTransport
-from protocols.pb.intake import MAX_ANSWERS, Intake
+from protocols.pb.intake import ANSWER_TIMEOUT, MAX_ANSWERS, Intake
 
 
 class Work:
@@ -68,8 +68,38 @@ def test_a_peer_that_does_not_take_the_end_of_a_long_answer_keeps_nobody_busy() 
     work.transport.allow(MAX_ANSWERS * 3 - 10)
     work.intake.wake()
     assert work.steps == 1
-    assert not work.clock.next_time()
-    work.clock.advance()
+    assert work.clock.next_time() == ANSWER_TIMEOUT
+    work.clock.advance(ANSWER_TIMEOUT)
+    assert work.clock.next_time() is None
+    assert not work.transport.is_closing()
+
+
+def test_a_peer_that_takes_nothing_of_long_answers_is_not_kept() -> None:
+    work = Work(1)
+    work.intake.write(b"x" * MAX_ANSWERS, answer=True)
+    work.intake.write(b"x" * MAX_ANSWERS, answer=False)
+    assert work.clock.next_time() is None
+    work.intake.write(b"x" * MAX_ANSWERS, answer=True)
+    for _ in range(3):
+        work.transport.allow(1)
+        work.clock.advance(ANSWER_TIMEOUT)
+        assert not work.transport.is_closing()
+    work.clock.advance(ANSWER_TIMEOUT)
+    assert work.transport.aborted
+
+
+def test_a_peer_that_takes_its_answers_late_is_kept_and_not_watched_any_more() -> None:
+    work = Work(1)
+    for _ in range(2):
+        work.intake.write(b"x" * MAX_ANSWERS * 2, answer=True)
+        work.transport.allow(MAX_ANSWERS)
+        work.clock.advance(ANSWER_TIMEOUT)
+        work.transport.allow(MAX_ANSWERS)
+        assert work.clock.next_time() is None
+    assert not work.transport.is_closing()
+    work.intake.write(b"x" * MAX_ANSWERS * 2, answer=True)
+    work.intake.stop()
+    assert work.clock.next_time() is None
 
 
 def test_an_error_in_a_later_turn_ends_the_connection() -> None:

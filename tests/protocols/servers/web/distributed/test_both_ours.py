@@ -112,7 +112,6 @@ def _hex(data: bytes) -> bytes:
 
 def test_a_body_above_the_limit_of_the_site(town: Town, seen: dict[str, Any], tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
-        # Little above it: what is sent after the answer is only read for so long, and then the client is reset.
         file.truncate(16 * 1024 * 1024 + 1000)
     for words in (("-H", "Expect: 100-continue"), ("-H", "Transfer-Encoding: chunked")):
         done = town.curl("/alice.twistd/digest", *words, "--data-binary", f"@{tmp_path}/huge")

@@ -34,7 +34,7 @@ STEPS = st.one_of(
     st.tuples(st.just("receive"), st.sampled_from([1, 60, 1000, LONG])),
     st.tuples(st.just("allow"), st.sampled_from([1, 1000, LONG])),
     st.tuples(st.just("wait"), st.sampled_from([0, 1, 3, 40])),
-    st.tuples(st.sampled_from(["answer", "end", "drain"]), st.just(0)),
+    st.tuples(st.sampled_from(["answer", "end", "drain", "lose"]), st.just(0)),
 )
 
 
@@ -102,6 +102,8 @@ def test_every_connection_ends(
             transport.receive_eof()
         elif step == "drain":
             played.server.drain()
+        elif step == "lose":
+            transport.lose()
     # From now on the client sends nothing, and takes everything or nothing. The resource does its part.
     if reads and not transport.lost:
         transport.allow(None)

@@ -11,9 +11,9 @@ The inner protocol sees what every transport gives it (see `portable.protocol`).
 - A stream that ends without close_notify may have been cut by anyone on the path: `connection_lost` gets
   TLSTruncated, and `eof_received` is not called.
 - `close` sends close_notify after everything written, and does not wait for the peer's (RFC 8446 6.1 lets us).
-  During the handshake it lets that complete first, in LINGER seconds at most: before it is done TLS has no
-  farewell, and the peer would have to take the end for a failure. Only a server that has not heard anything
-  yet, and has nothing to send, closes at once.
+  During the handshake it lets that complete first, in LINGER seconds at most, or FAREWELL if nothing was
+  written: before it is done TLS has no farewell, and the peer would have to take the end for a failure. Only a
+  server that has not heard anything yet, and has nothing to send, closes at once.
 - A client that closes and has not read anything waits for the end of the stream, LINGER seconds at most: the
   server's session tickets may be on their way, and a system that closes with data unread drops what it has not
   sent.
@@ -47,13 +47,16 @@ if typing.TYPE_CHECKING:
     from portable.tls.options import TLSOptions
     from portable.transport import Buffer, Transport
 
-__all__ = ["LINGER", "UPGRADE_TIMEOUT", "TLSTransport"]
+__all__ = ["FAREWELL", "LINGER", "UPGRADE_TIMEOUT", "TLSTransport"]
 
 logger = logging.getLogger("portable.tls")
 
 # Seconds. How long a connection that cannot go on may take to say so, one that was closed during the handshake
 # to complete it for what was written before, and a client to read what the server sends unasked.
 LINGER = 30.0
+# Seconds for a handshake to complete if a farewell is all that waits for it: some round trips. A server that
+# stops waits as well, and a client that says no more in its handshake must not hold that up for long.
+FAREWELL = 2.0
 # Seconds for the handshake of a connection that is upgraded: its listener's limit was for its beginning, and
 # the protocol hears nothing meanwhile that it could judge by. As asyncio's.
 UPGRADE_TIMEOUT = 60.0
@@ -249,14 +252,14 @@ class TLSTransport:
 
     def close(self) -> None:
         """See `portable.transport.Transport.close`. A handshake that has begun goes on, and what was written
-        waits for it, but not longer than LINGER seconds; `abort` does not wait.
+        waits for it, but not longer than LINGER seconds (FAREWELL if nothing was); `abort` does not wait.
         """
         if self._closing:
             return
         self._closing = True
         begun = self._handshake_bytes > 0 or not self._options.server_side
         if not self.handshake_done and (self._queue or begun):
-            self._start_linger()
+            self._start_linger(LINGER if self._queue else FAREWELL)
         elif self._queue:
             self._schedule()
         else:
@@ -531,9 +534,9 @@ class TLSTransport:
         self._raw.close()
         self._start_linger()
 
-    def _start_linger(self) -> None:
+    def _start_linger(self, seconds: float = LINGER) -> None:
         if self._linger is None:
-            self._linger = self._clock.call_later(LINGER, self._give_up)
+            self._linger = self._clock.call_later(seconds, self._give_up)
 
     def _give_up(self) -> None:
         if self._error is None and self.handshake_done:

@@ -21,7 +21,7 @@ from portable.errors import (
 )
 from portable.testing import ManualClock, MemoryTransport, connect_in_memory
 from portable.tls import client_options, server_options, tls_factory
-from portable.tls.transport import LINGER
+from portable.tls.transport import FAREWELL
 from tests.portable.tls.certs import Certificates, common_name
 from tests.portable.tls.recording import Pair, Recorder, failure, outcome, plain_pair
 
@@ -341,7 +341,7 @@ def test_a_reset_during_the_handshake_is_told_as_such(certs: Certificates) -> No
     assert isinstance(waiting[0], ConnectionReset)
 
 
-@pytest.mark.parametrize(("method", "seconds"), [("close", LINGER), ("abort", 0.0)])
+@pytest.mark.parametrize(("method", "seconds"), [("close", FAREWELL), ("abort", 0.0)])
 def test_a_connection_that_we_end_during_the_handshake(
     certs: Certificates, method: str, seconds: float
 ) -> None:

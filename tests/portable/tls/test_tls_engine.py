@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+import threading
 import types
 import typing
 
@@ -83,6 +84,41 @@ def test_tracebacks_of_others_are_printed_during_a_handshake(
     engine.tls = typing.cast("ssl.SSLObject", Failing())
     assert engine.handshake()
     assert printed == [error]
+
+
+def test_handshakes_in_two_threads_leave_the_hook_as_it_was(
+    certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ssl module lets other threads run meanwhile, such as that of another server in a Java program."""
+
+    def hook(_: object) -> None:
+        raise AssertionError("nothing is to be told")
+
+    monkeypatch.setattr(sys, "unraisablehook", hook)
+    began, ended = threading.Event(), threading.Event()
+
+    class First:
+        server_side = True
+
+        def do_handshake(self) -> None:
+            began.set()
+            assert ended.wait(10)
+
+    class Second:
+        server_side = True
+
+        def do_handshake(self) -> None:
+            ended.set()
+            first_done.join(10)
+
+    one, other = (Engine(server_options(*certs.server)) for _ in range(2))
+    one.tls = typing.cast("ssl.SSLObject", First())
+    other.tls = typing.cast("ssl.SSLObject", Second())
+    first_done = threading.Thread(target=one.handshake)
+    first_done.start()
+    assert began.wait(10)
+    assert other.handshake()
+    assert sys.unraisablehook is hook
 
 
 def test_unknown_failures_are_told_in_openssl_s_words() -> None:

@@ -31,6 +31,7 @@ class _Stream:
         self.sent = bytearray()
         self.received = bytearray()
         self.chunks: list[tuple[float, str, int]] = []
+        self.began = time.monotonic()
         self.end = "open"
         self.done = threading.Event()
         self._client = client
@@ -143,7 +144,9 @@ class StreamRelay:
             stream.done.wait(max(0.0, deadline - time.monotonic()))
             made = Conversation(self.name, "tcp", (bytes(stream.sent),), (bytes(stream.received),), stream.end)
             stream.abort()
-            found.append((stream.chunks[0][0] if stream.chunks else 0.0, made, stream.chunks))
+            # Connections are accepted in the order in which they were made; the threads of two that say
+            # something at once may come in any order.
+            found.append((stream.began, made, stream.chunks))
         self._streams = []
         return found
 

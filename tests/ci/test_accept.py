@@ -84,6 +84,15 @@ def test_log_lines_hide_times_and_chosen_ports_only() -> None:
     assert apply((without_lines(b"gone"),), Transcript((), b"a\nis gone\nb\n")).seen == b"a\nb\n"
 
 
+def test_log_lines_keep_the_first_of_lines_that_count_what_happened_within_a_second() -> None:
+    refused = b"2026-11-24 00:35:00.941Z info    web: %d request(s) refused, the last one from a: %s\n"
+    dropped = b"2026-11-24 00:35:00.941Z info    web: dropped 1 connection(s), the last from a: b\n"
+    log = refused % (1, b"path") + dropped + refused % (5, b"length") + refused % (4, b"coding") + b"end\n"
+    masked = apply(log_lines, Transcript((), log)).seen
+    assert masked == apply(log_lines, Transcript((), refused % (1, b"path") + dropped + b"end\n")).seen
+    assert b"1 request(s) refused, the last one from a: path" in masked
+
+
 def test_masks_of_small_services() -> None:
     assert seen_through((any_time_received(4),), b"\1\2\3\4") == b"<4 bytes>"
     assert seen_through((any_time_received(4),), b"\1\2\3") == b"\1\2\3"

@@ -346,6 +346,7 @@ class ThrottledTransport(WrappedTransport):
         if sent < wanted or not part.left:
             self._out.popleft()
             part.done.callback(part.sent)
+        self._check_marks_soon()
         if self._out:
             self._out_gate.open()
         else:
@@ -356,6 +357,7 @@ class ThrottledTransport(WrappedTransport):
         if self._out and self._out[0] is part:
             self._out.popleft()
             part.done.errback(error)
+            self._check_marks_soon()
             self._out_gate.open()
             self._end_output()
 
@@ -384,18 +386,18 @@ class ThrottledTransport(WrappedTransport):
 
     def _check_marks(self) -> None:
         self._check = None
-        if self._closing:
+        if self.is_closing():
             return
         size = self.get_write_buffer_size()
-        if not self._pause_told:
-            if size > self._high:
-                self._pause_told = True
-                self._tell(self._above.pause_writing)
-        elif size <= self._low:
+        if not self._pause_told and size > self._high:
+            self._pause_told = True
+            self._tell(self._above.pause_writing)
+        elif self._pause_told and size <= self._low:
             self._pause_told = False
             self._tell(self._above.resume_writing)
-        elif not self._out and not self._full_below:
-            # The transport below sends at the end of this turn, and only then tells whether that was all.
+        if self._pause_told and not (self._out or self._full_below or self._eof_wanted):
+            # The transport below sends at the end of this turn, and only then tells whether that was all (after
+            # `write_eof` it tells nothing).
             self._check_marks_soon()
 
     def _tell(self, method: typing.Callable[..., object], *args: object) -> None:

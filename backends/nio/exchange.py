@@ -98,7 +98,7 @@ class Exchange:
         size = sum(ops[3::4])
         count = len(ops) // 4
         fits = size <= len(self._op_payloads) and count <= self._most_ops
-        # From here to where exceptions are caught nothing is called, so nothing can be interrupted.
+        # From here to where exceptions are caught nothing is called if all fits, so nothing can be interrupted.
         self.ops = []
         self.payloads = []
         self._long = 0

@@ -209,8 +209,9 @@ def memory_figures(name: str, rounds: int) -> Figures:
 
 
 def show_progress(text: str) -> None:
-    """Replace the line on the terminal."""
-    print(f"\r{text:60}\r", end="", file=sys.stderr, flush=True)
+    """Replace the line on the terminal, if there is one."""
+    if sys.stderr.isatty():
+        print(f"\r{text:60}\r", end="", file=sys.stderr, flush=True)
 
 
 def report(scenario: Scenario, figures: Figures) -> bool:

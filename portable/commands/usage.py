@@ -100,7 +100,7 @@ def run_command(name: str, run: Callable[[Sequence[str]], int], argv: Sequence[s
 
 
 def _replace_closed_streams() -> None:
-    """Put the null device in the place of those of the three standard streams that the caller has closed.
+    """Open the null device in the place of those of the three standard streams that the caller has closed.
 
     Otherwise the next files that are opened would get their numbers, and what somebody prints would go there.
     """

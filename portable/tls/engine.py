@@ -63,15 +63,13 @@ def tls_error(exc: ssl.SSLError) -> TLSError:
     return TLSError(message)
 
 
-class _NoNames:
-    """Prints the tracebacks that `hook` prints, but for those of host names that are not ASCII."""
+# What `_tell_others` passes on to.
+_hook: typing.Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
 
-    def __init__(self, hook: typing.Callable[[sys.UnraisableHookArgs], object]) -> None:
-        self._hook = hook
 
-    def __call__(self, unraisable: sys.UnraisableHookArgs) -> None:
-        if not isinstance(unraisable.exc_value, UnicodeDecodeError):
-            self._hook(unraisable)
+def _tell_others(unraisable: sys.UnraisableHookArgs) -> None:
+    if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+        _hook(unraisable)
 
 
 @contextlib.contextmanager
@@ -79,17 +77,18 @@ def _no_traceback_for_names() -> typing.Iterator[None]:
     """Keep the ssl module from printing a traceback when a client asks for a host name that is not ASCII.
 
     It refuses the handshake as it should (RFC 6066 3), but anybody could fill our standard error with that.
+    Loops in several threads may shake hands at once: then the first that ends it lets the others print, but
+    the hook that was there comes back in any order of events.
     """
-    hook = sys.unraisablehook
-    if isinstance(hook, _NoNames):
-        # Of a handshake in another thread. One around it would be left behind when that one ends first.
-        yield
-        return
-    sys.unraisablehook = _NoNames(hook)
+    global _hook
+    current = sys.unraisablehook
+    if current is not _tell_others:
+        _hook = current
+        sys.unraisablehook = _tell_others
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook = _hook
 
 
 class Engine:

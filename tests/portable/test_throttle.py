@@ -425,3 +425,15 @@ def test_a_closed_protocol_hears_nothing_of_water_marks() -> None:
     transport.close()
     below.clock.advance(1)
     assert recorder.events == ["made"]
+
+
+def test_nobody_waits_for_the_water_marks_of_a_connection_that_closes_below() -> None:
+    recorder = Recorder()
+    below = MemoryTransport(clock=ManualClock(), window=0)
+    transport = ThrottledTransport(below, recorder, 100_000_000, below.clock)
+    below.connect(transport)
+    transport.write(bytes(2 * HIGH_WATER))
+    below.close()
+    below.clock.advance(1)
+    assert recorder.events == ["made"]
+    assert below.clock.next_time() is None

@@ -195,6 +195,43 @@ def test_a_throttled_writer_pauses_and_resumes(reactor: Reactor) -> None:
     wait_until(reactor, lambda: len(client.received) == 1500)
 
 
+@pytest.mark.parametrize("in_file", [0, 300_000])
+def test_a_throttled_writer_goes_on_when_the_system_takes_everything_at_once(
+    reactor: Reactor, tmp_path: pathlib.Path, in_file: int
+) -> None:
+    """The transport below tells of no pause then, so of no end of one either."""
+    (tmp_path / "file").write_bytes(bytes(in_file))
+    server = serve(reactor, throttle=100_000_000)
+    client = connect(reactor, server)
+    wait_until(reactor, lambda: len(Recorder.made) == 1)
+    writer = Recorder.made[0]
+    with (tmp_path / "file").open("rb") as file:
+        writer.transport.write(bytes(100_000))
+        if in_file:
+            sent = writer.transport.send_file(file, 0, in_file)
+            assert wait_for(reactor, sent) == in_file
+        wait_until(reactor, lambda: len(client.received) == 100_000 + in_file)
+        wait_until(reactor, lambda: writer.events == ["made", "pause", "resume"])
+
+
+def test_the_loop_rests_while_the_end_of_a_throttled_stream_is_not_taken(reactor: Reactor) -> None:
+    server = serve(reactor, throttle=100_000_000)
+    client = connect(reactor, server)
+    client.transport.pause_reading()
+    wait_until(reactor, lambda: len(Recorder.made) == 1)
+    writer = Recorder.made[0].transport
+    writer.write(bytes(8_000_000))
+    writer.write_eof()
+    turns = 0
+    over: list[bool] = []
+    reactor.call_later(0.2, over.append, True)
+    while not over:
+        reactor.step(1)
+        turns += 1
+    assert writer.get_write_buffer_size()
+    assert turns < 1000
+
+
 def test_all_ports_are_bound_or_none(reactor: Reactor) -> None:
     taken = serve(reactor)
     free = ServerPort("free", Recorder, ANY)

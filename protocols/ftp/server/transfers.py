@@ -51,7 +51,8 @@ class Transfer(Protocol):
         tls: protects the data connection; None leaves it in clear.
 
     Attributes:
-        done: gives the bytes that were transferred; fails with TransportError, FileError or Cancelled.
+        done: gives the bytes that were transferred; fails with TransportError, FileError, Cancelled, or with
+            whatever else the file has failed with, which is then a fault of ours.
         was_open: whether there has been a data connection.
     """
 
@@ -69,7 +70,7 @@ class Transfer(Protocol):
         self._timer: Timer | None = None
         self._seen = 0
         self._waiting = 0  # bytes in the buffer when progress was looked at
-        self._error: FrameworkError | None = None
+        self._error: Exception | None = None
         self._ending = False  # nothing is missing if the connection now ends in the regular way
 
     @property
@@ -84,13 +85,13 @@ class Transfer(Protocol):
     def start(self, channel: Channel) -> None:
         """Wait for the data connection, then begin."""
         self._channel = channel
-        channel.take().add_callbacks(self._connected, self._not_connected)
+        channel.take().add_callbacks(self._connected, self._end)
 
     def abort(self) -> None:
         """Stop: `done` fails with Cancelled, as soon as the file is closed. Before `start` too. Idempotent."""
         self.fail(Cancelled("the client has aborted the transfer"))
 
-    def fail(self, error: FrameworkError) -> None:
+    def fail(self, error: Exception) -> None:
         """Stop because of `error`. The peer sees a reset: what it got must not look complete."""
         if self._error is None:
             self._error = error
@@ -134,11 +135,6 @@ class Transfer(Protocol):
         transport.resume_reading()
         self.begin(transport)
 
-    def _not_connected(self, error: Exception) -> None:
-        if not isinstance(error, TransportError):
-            raise error
-        self._end(error)
-
     def _check_progress(self) -> None:
         moved = self.moved
         waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
@@ -160,7 +156,7 @@ class Transfer(Protocol):
             exc = ConnectionLost("the client has closed the data connection")
         self._end(exc)
 
-    def _end(self, exc: FrameworkError | None) -> None:
+    def _end(self, exc: Exception | None) -> None:
         """Close the file, then tell the outcome."""
         if self._timer is not None:
             self._timer.cancel()
@@ -174,9 +170,8 @@ class Transfer(Protocol):
             released.add_callbacks(self._tell, self._release_failed)
 
     def _release_failed(self, error: Exception) -> None:
-        if not isinstance(error, FileError):
-            raise error
-        if self._error is None:
+        # A fault of ours is to be heard of, whatever else has gone wrong.
+        if self._error is None or not isinstance(error, FrameworkError):
             self._error = error
         self._tell(None)
 
@@ -233,11 +228,9 @@ class FileDownload(Transfer):
             self.finish()
 
     def _sending_failed(self, error: Exception) -> None:
-        if not isinstance(error, FrameworkError):
-            raise error
-        if isinstance(error, FileError):
+        # That the connection was lost is told by itself.
+        if not isinstance(error, TransportError):
             self.fail(error)
-        # Otherwise the connection was lost, and that is told by itself.
 
 
 class Source(typing.Protocol):
@@ -303,8 +296,6 @@ class StreamDownload(Transfer):
 
     def _reading_failed(self, error: Exception) -> None:
         self._reading = False
-        if not isinstance(error, FileError):
-            raise error
         self.fail(error)
 
 
@@ -416,7 +407,5 @@ class Upload(Transfer):
     def _writing_failed(self, error: Exception) -> None:
         self._writing = False
         self._unwritten = []
-        if not isinstance(error, FileError):
-            raise error
         self.fail(error)
         self._write()

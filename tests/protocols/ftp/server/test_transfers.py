@@ -226,6 +226,27 @@ def test_a_full_disk_ends_the_upload(clock: ManualClock) -> None:
     assert file.closed
 
 
+def test_a_write_that_fails_in_no_foreseen_way_ends_the_upload(clock: ManualClock) -> None:
+    """Or what comes after it would be written in its place, and the file be called complete."""
+    file = File()
+    file.closing = fail(RuntimeError("no thread"))
+    running = Running(Upload(clock, LIMITS, None, file, 0), clock)
+    running.transport.receive(b"one")
+    file.writes[0][1].errback(ValueError("a fault of ours"))
+    running.transport.receive(b"two")
+    running.transport.receive_eof()
+    assert isinstance(running.error, RuntimeError)
+    assert len(file.writes) == 1
+    assert clock.next_time() is None
+
+
+def test_a_read_that_fails_in_no_foreseen_way_ends_the_download(clock: ManualClock) -> None:
+    source = Source(fail(RuntimeError("no thread")))
+    running = Running(StreamDownload(clock, LIMITS, None, source), clock)
+    assert isinstance(running.error, RuntimeError)
+    assert source.closed
+
+
 def test_progress_puts_the_time_out_off(clock: ManualClock) -> None:
     file = File()
     running = Running(Upload(clock, LIMITS, None, file, 0), clock)

@@ -8,6 +8,7 @@ import re
 import typing
 
 from portable.deferred import Deferred
+from portable.errors import Cancelled
 from protocols.ftp.server.session import Refusal
 from protocols.ftp.server.states import State
 
@@ -51,7 +52,13 @@ async def handle_PASS(session: Session, password: str) -> None:
         session.log_out()
         session.leave(421, "Too many logins have failed.")
         return
-    account = await site.authenticate(session.name, password)
+    session.checking = site.authenticate(session.name, password)
+    try:
+        account = await session.checking
+    except Cancelled:
+        # The client is gone. It counts as a failure, or nobody would ever be refused who has us check so.
+        site.attempts.failed(peer)
+        return
     # Asked again: many connections may have guessed at the same time.
     if account is not None and not site.attempts.refused(peer):
         # Whoever guesses could otherwise have the failures forgotten by being anonymous now and then.

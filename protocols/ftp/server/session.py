@@ -83,6 +83,7 @@ class Session:
         protected: PROT P: data connections are protected.
         facts: what MLST and MLSD show.
         failures: wrong passwords so far.
+        checking: the check of the last password.
         transfer: under way; None for none.
         leaving: QUIT came during the transfer.
         closed: the control connection is gone, or about to.
@@ -107,6 +108,7 @@ class Session:
         self.leaving = False
         self.closed = False
         self.transfer: Transfer | None = None
+        self.checking: Deferred[Account | None] | None = None
         self._channel: Channel | None = None
         self._waiting: list[Deferred[None]] = []
         self.buffered = False
@@ -281,5 +283,8 @@ class Session:
         """End what is under way: the control connection is gone."""
         self.closed = True
         self.set_channel(None)
+        if self.checking is not None:
+            # Checks are dear, and wait for each other.
+            self.checking.cancel()
         if self.transfer is not None:
             self.transfer.abort()

@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from portable.attempts import LoginAttempts
+from portable.attempts import MAX_FAILURES, LoginAttempts
 from portable.deferred import Deferred, succeed
 from portable.testing import ManualClock, MemoryTransport, wait_for, wait_until
 from portable.tls import client_options, context_options, server_options
@@ -266,6 +266,23 @@ def test_a_session_that_is_gone_before_its_login(case: Case) -> None:
     for _ in range(5):
         case.reactor.step(0.01)
     case._authenticate("tom", "right").add_callback(waiting.callback)
+
+
+def test_checks_of_passwords_end_with_their_connections_and_count(case: Case) -> None:
+    """Somebody who does not wait for the answers could otherwise keep all others waiting for theirs."""
+    waiting: list[Deferred[Account | None]] = []
+
+    def later(name: str, password: str) -> Deferred[Account | None]:
+        waiting.append(Deferred())
+        return waiting[-1]
+
+    case.authenticate = later
+    clock = Timed(case).clock
+    for _ in range(MAX_FAILURES + 1):
+        transport = MemoryTransport(FTPServer(case.site), clock)
+        transport.receive(b"USER tom\r\nPASS guess\r\n")
+        transport.lose()
+    assert [check.called for check in waiting] == [True] * MAX_FAILURES
 
 
 def test_a_client_that_reads_no_replies_does_not_fill_our_memory(case: Case) -> None:

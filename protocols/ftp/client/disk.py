@@ -11,6 +11,7 @@ import logging
 import os.path
 import typing
 
+from portable.deferred import Deferred
 from portable.errors import FileError
 from portable.files import open_beneath, open_file
 from portable.files.changing import make_folder, open_to_write, rename, set_modified
@@ -23,6 +24,9 @@ if typing.TYPE_CHECKING:
     from protocols.ftp.client.client import FTPClient, Path
 
 __all__ = ["download", "mirror", "upload"]
+
+# What `_open` opens.
+F = typing.TypeVar("F", bound="OpenFile | WritableFile")
 
 logger = logging.getLogger("protocols.ftp")
 
@@ -43,7 +47,7 @@ async def download(client: FTPClient, path: Path, target: str, *, resume: bool =
     folder_path, name = os.path.split(target)
     if name in {"", ".", ".."}:
         raise _not_a_file(target)
-    folder = await client.reactor.run_in_thread(open_file, folder_path or ".")
+    folder = await _open(client, open_file, folder_path or ".")
     try:
         return await _download_into(client, path, folder, name, resume)
     finally:
@@ -53,7 +57,7 @@ async def download(client: FTPClient, path: Path, target: str, *, resume: bool =
 async def _download_into(client: FTPClient, path: Path, folder: OpenFile, name: str, resume: bool) -> int:
     in_thread = client.reactor.run_in_thread
     part = f".{name}.part"
-    file = await in_thread(_open_part, folder, name, part)
+    file = await _open(client, _open_part, folder, name, part)
     try:
         offset = file.status.size if resume else 0
         total = None
@@ -70,6 +74,24 @@ async def _download_into(client: FTPClient, path: Path, folder: OpenFile, name: 
         await in_thread(file.close)
     await in_thread(rename, folder, part, folder, name)
     return count
+
+
+def _open(client: FTPClient, function: typing.Callable[..., F], *args: object) -> Deferred[F]:
+    """Give what `function` opens in a thread. If nobody waits for it any more when it comes, it is closed."""
+    result: Deferred[F] = Deferred()
+
+    def opened(file: F) -> None:
+        if result.called:
+            file.close()
+        else:
+            result.callback(file)
+
+    def failed(error: Exception) -> None:
+        if not result.called:
+            result.errback(error)
+
+    client.reactor.run_in_thread(function, *args).add_callbacks(opened, failed)
+    return result
 
 
 def _open_part(folder: OpenFile, name: str, part: str) -> WritableFile:
@@ -101,7 +123,7 @@ async def upload(client: FTPClient, source: str, path: Path, *, resume: bool = F
 
     Fails as `FTPClient.store`, and with FileError.
     """
-    opened = await client.reactor.run_in_thread(open_file, source)
+    opened = await _open(client, open_file, source)
     try:
         if opened.file is None:
             raise FileError(f"{source!r} is a folder", "EISDIR")
@@ -138,7 +160,7 @@ async def mirror(client: FTPClient, path: str, target: str, *, resume: bool = Fa
     count = 0
     found = await walk.next_folder()
     while found is not None:
-        folder = await in_thread(_folder_beneath, target, found.path)
+        folder = await _open(client, _folder_beneath, target, found.path)
         try:
             for file in found.files:
                 if file.kind != "file":

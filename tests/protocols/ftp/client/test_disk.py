@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 
 import pytest
 
+from portable.deferred import Deferred
 from portable.errors import Cancelled, FileError
+from portable.files import OpenFile
+from portable.files.changing import WritableFile
 from protocols.ftp.client import CommandRefused, download, upload
 from tests.protocols.ftp.client.scripted import Script
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -136,3 +141,28 @@ def test_a_transfer_may_be_cancelled_while_its_failure_is_explained(tmp_path: Pa
     later = script.run(script.client.noop())
     script.say("200 ok")
     assert later.done()
+
+
+@pytest.mark.parametrize("opened_before", [0, 1])
+def test_what_opens_after_a_cancellation_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened_before: int
+) -> None:
+    """First the folder, then the part in it: their descriptors would stay open for ever."""
+    script = Script()
+    late: list[tuple[Deferred[object], Callable[[], object]]] = []
+
+    def run_in_thread(function: Callable[..., object], *args: object) -> Deferred[object]:
+        late.append((Deferred(), functools.partial(function, *args)))
+        return late[-1][0]
+
+    monkeypatch.setattr(script.reactor, "run_in_thread", run_in_thread)
+    running = script.run(download(script.client, "x", str(tmp_path / "x")))
+    for left in reversed(range(opened_before + 1)):
+        deferred, function = late.pop(0)
+        opened = function()
+        if not left:
+            running.deferred.cancel()
+        deferred.callback(opened)
+    assert isinstance(running.error, Cancelled)
+    assert isinstance(opened, (OpenFile, WritableFile))
+    assert opened._fd == -1

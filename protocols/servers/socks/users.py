@@ -6,7 +6,7 @@ import typing
 
 from portable.attempts import LoginAttempts
 from portable.deferred import Deferred, ensure_deferred
-from portable.errors import RemoteProtocolError, TimedOut, TransportError
+from portable.errors import Cancelled, RemoteProtocolError, TimedOut, TransportError
 from portable.transport import Address
 from protocols import ident
 from protocols.socks.messages import Outcome, Refused
@@ -81,7 +81,12 @@ class PasswordCheck:
             texts = (name.decode("utf-8"), password.decode("utf-8"))
         except UnicodeDecodeError:
             texts = ("", "")
-        good = await self._accounts.check(self._reactor, *texts)
+        try:
+            good = await self._accounts.check(self._reactor, *texts)
+        except Cancelled:
+            # The client is gone. It counts, or nobody would ever be refused who has us check so.
+            attempts.failed(peer)
+            raise
         # Guesses made on many connections at once were all let through the first question.
         if good and not attempts.refused(peer):
             attempts.succeeded(peer)

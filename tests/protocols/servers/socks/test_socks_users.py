@@ -89,6 +89,19 @@ def test_a_client_that_does_not_wait_for_the_answer() -> None:
     assert clock.next_time() is None
 
 
+def test_a_client_that_does_not_wait_for_the_check_is_refused_in_the_end() -> None:
+    """Checks are dear; it could otherwise have us make them without end."""
+    clock = Threads()
+    never = Deferred[typing.Any]()
+    clock.run_in_thread = lambda *_: never  # type: ignore[method-assign]
+    check = PasswordCheck(typing.cast("typing.Any", clock), Accounts(["alice:secret"]))
+    for _ in range(MAX_FAILURES):
+        checking = check(PEER, b"alice", b"guess")
+        checking.add_errback(lambda _: None)
+        checking.cancel()
+    assert outcome(check(PEER, b"alice", b"secret")) == [False]
+
+
 def refusal(check: UserCheck, peer: Address | str, user: str) -> Outcome:
     (error,) = outcome(check(peer, HERE, user))
     assert isinstance(error, Refused)

@@ -27,16 +27,6 @@ if typing.TYPE_CHECKING:
 WEB = TCPEndpoint(8080, "127.0.0.1")
 
 
-@pytest.fixture(autouse=True)
-def _forget_protocols() -> None:
-    Recorder.made = []
-
-
-@pytest.fixture
-def loop() -> FakeReactor:
-    return FakeReactor()
-
-
 def port(loop: FakeReactor, factory: type[Recorder] = Recorder, **options: typing.Any) -> ServerPort:
     return started(loop, ServerPort("web", factory, WEB, ListenerOptions(**options)))
 

@@ -21,16 +21,6 @@ if typing.TYPE_CHECKING:
     from portable.testing import MemoryTransport
 
 
-@pytest.fixture(autouse=True)
-def _forget_protocols() -> None:
-    Recorder.made = []
-
-
-@pytest.fixture
-def loop() -> FakeReactor:
-    return FakeReactor()
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("certificates")

@@ -20,16 +20,6 @@ if typing.TYPE_CHECKING:
 UNKNOWN = b"PROXY UNKNOWN\r\n"
 
 
-@pytest.fixture(autouse=True)
-def _forget_protocols() -> None:
-    Recorder.made = []
-
-
-@pytest.fixture
-def loop() -> FakeReactor:
-    return FakeReactor()
-
-
 def port(loop: FakeReactor, factory: type[Recorder] = Recorder, **options: typing.Any) -> ServerPort:
     return started(loop, ServerPort("web", factory, TCPEndpoint(8080), ListenerOptions(**options)))
 

@@ -34,11 +34,6 @@ if typing.TYPE_CHECKING:
 ANY = TCPEndpoint(0, "127.0.0.1")
 
 
-@pytest.fixture(autouse=True)
-def _forget_protocols() -> None:
-    Recorder.made = []
-
-
 class Client(Recorder):
     """Not one of the server's protocols."""
 

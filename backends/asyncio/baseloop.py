@@ -228,7 +228,7 @@ class BaseLoop(UnsupportedLoop):
                 self._log_slow(handle, self.time() - began)
 
     def _log_slow(self, handle: asyncio.Handle, seconds: float) -> None:
-        # A task's step says nothing of its own.
+        # A task's step says nothing of its own; whose it is tells a field of the handle that no stub has.
         owner = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # noqa: SLF001
         _log.warning("Executing %r took %.3f s", owner if isinstance(owner, asyncio.Task) else handle, seconds)
 

@@ -52,6 +52,15 @@ def environment(*folders: pathlib.Path) -> dict[str, str]:
     return {**environ, "PORTABLE_PYTHON": sys.executable, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def with_modules(folder: pathlib.Path, **sources: str) -> dict[str, str]:
+    """Return an environment in which Python finds modules of these names; they are put into `folder`."""
+    modules = folder / "modules"
+    modules.mkdir()
+    for name, source in sources.items():
+        (modules / f"{name}.py").write_text(source)
+    return environment(modules)
+
+
 def java(
     class_path: str,
     *words: object,

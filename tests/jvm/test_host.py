@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from tests.jvm.hosts import BIG, ROOT, SIGNALLED, environment, java, running, told, write_tap
+from tests.jvm.hosts import BIG, ROOT, SIGNALLED, environment, java, running, told, with_modules, write_tap
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -108,20 +108,21 @@ def test_the_mbean_tells_and_stops(class_path: str, tap: pathlib.Path) -> None:
 def test_what_is_submitted_runs_in_the_loop_and_answers(
     class_path: str, tap: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "asked.py").write_text(
-        "from portable.deferred import Deferred\n"
-        "def add(service, a, b): return a + b\n"
-        "def things(service): return [1, 2.5, 'x', None, True, {'k': (1,)}]\n"
-        "def later(service):\n"
-        "    result = Deferred()\n"
-        "    service.reactor.call_later(0.01, result.callback, service.name)\n"
-        "    return result\n"
-        "async def broken(service): raise KeyError('no')\n"
-        "def opaque(service): return service\n"
+    env = with_modules(
+        tmp_path,
+        asked=(
+            "from portable.deferred import Deferred\n"
+            "def add(service, a, b): return a + b\n"
+            "def things(service): return [1, 2.5, 'x', None, True, {'k': (1,)}]\n"
+            "def later(service):\n"
+            "    result = Deferred()\n"
+            "    service.reactor.call_later(0.01, result.callback, service.name)\n"
+            "    return result\n"
+            "async def broken(service): raise KeyError('no')\n"
+            "def opaque(service): return service\n"
+        ),
     )
-    output = java(class_path, "Scenarios", "ask", tap, env=environment(modules))
+    output = java(class_path, "Scenarios", "ask", tap, env=env)
     assert told(output) == {
         "early": "PortableException ",
         "thread": "portable-web",
@@ -140,21 +141,22 @@ def test_what_is_submitted_runs_in_the_loop_and_answers(
 def test_python_code_that_would_exit_does_not_end_the_process(
     class_path: str, tap: pathlib.Path, site: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "leaving.py").write_text(
-        "import sys\n"
-        "def now(service): sys.exit(4)\n"
-        "async def later(service): sys.exit(4)\n"
-        "def interrupt(service): raise KeyboardInterrupt\n"
+    env = with_modules(
+        tmp_path,
+        leaving=(
+            "import sys\n"
+            "def now(service): sys.exit(4)\n"
+            "async def later(service): sys.exit(4)\n"
+            "def interrupt(service): raise KeyboardInterrupt\n"
+        ),
+        leaving_at_once="import sys\nsys.exit(4)\n",
     )
-    (modules / "leaving_at_once.py").write_text("import sys\nsys.exit(4)\n")
     for name, head in (("now", "def"), ("later", "async def")):
         source = f"import sys\nfrom protocols.http.resource import Page\n{head} answer(request): sys.exit(7)\n"
         (site / f"{name}.rpy").write_text(f"{source}resource = Page(answer)\n")
     broken = tmp_path / "broken.tap"
     broken.write_text(tap.read_text().replace(f'"path": "{site}"', '"class": "leaving_at_once.Site"'))
-    output = java(class_path, "Scenarios", "exit", tap, broken, env=environment(modules))
+    output = java(class_path, "Scenarios", "exit", tap, broken, env=env)
     found = told(output)
     assert found["called"] == found["later"] == "PortableException builtins.SystemExit"
     assert found["interrupt"] == "PortableException builtins.KeyboardInterrupt"

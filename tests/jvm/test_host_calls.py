@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from tests.jvm.hosts import environment, java, told
+from tests.jvm.hosts import java, told, with_modules
 
 if typing.TYPE_CHECKING:
     import pathlib
@@ -51,10 +51,7 @@ def interrupt_the_loop(service):
 
 @pytest.fixture
 def env(tmp_path: pathlib.Path) -> dict[str, str]:
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "called.py").write_text(MODULE)
-    return environment(modules)
+    return with_modules(tmp_path, called=MODULE)
 
 
 def test_a_call_under_way_is_refused_when_the_server_ends(

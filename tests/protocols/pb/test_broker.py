@@ -185,7 +185,7 @@ def test_wrong_arguments_are_an_error_of_that_call_only_and_none_of_ours(
 
 
 def test_a_type_error_inside_of_a_method_is_logged(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
-    pair.root.remote_echo = lambda value: value + 1  # type: ignore[method-assign]
+    pair.root.remote_echo = lambda value: value + 1  # type: ignore[method-assign]  # a faulty one
     with pytest.raises(RemoteError) as caught:
         pair.call("echo", "text")
     assert (caught.value.type, caught.value.text) == ("builtins.TypeError", "the peer's log says more")

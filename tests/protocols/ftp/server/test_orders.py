@@ -130,7 +130,8 @@ class Played(ManualClock):
             return account if password == "right" else None
 
         def authenticate(name: str, password: str) -> Deferred[Account | None]:
-            return disk.call(lambda: disk.files.attempt(check, name, password))  # type: ignore[no-any-return]
+            found: Deferred[Account | None] = disk.call(lambda: disk.files.attempt(check, name, password))
+            return found
 
         self.site = Site(typing.cast("typing.Any", self), authenticate, LoginAttempts(self))
         self.server = FTPServer(self.site)
